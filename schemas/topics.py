@@ -1,0 +1,97 @@
+"""The topic registry: every Kafka topic, declared once. Creation, docs and checks read it from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel
+
+from schemas.dead_letter import DeadLetter
+from schemas.events import AnnotationEvent, ReviewEvent
+
+DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One Kafka topic.
+
+    ``partitions`` of topics in the same ``copartition`` group must be equal: the same partition number
+    of each is read by the same worker, which owns the state of those tasks.
+    """
+
+    name: str
+    key: str
+    partitions: int
+    retention_ms: int
+    compacted: bool
+    schema: type[BaseModel]
+    version: int
+    written_by: str
+    read_by: str
+    purpose: str
+    copartition: str | None = None
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Topic configuration in Kafka's own words."""
+        return {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(1_048_576),
+        }
+
+
+ANNOTATIONS: Final = Topic(
+    name="annotations",
+    key="task_id",
+    partitions=4,
+    retention_ms=14 * DAY_MS,
+    compacted=False,
+    schema=AnnotationEvent,
+    version=1,
+    written_by="annotation tools, `labelwatch replay`",
+    read_by="SCORE",
+    purpose="One message an answer. Kept long enough to rebuild ClickHouse after a loss.",
+    copartition="task",
+)
+REVIEWS: Final = Topic(
+    name="reviews",
+    key="task_id",
+    partitions=4,
+    retention_ms=14 * DAY_MS,
+    compacted=False,
+    schema=ReviewEvent,
+    version=1,
+    written_by="review tools, `labelwatch replay`",
+    read_by="SCORE",
+    purpose="Later verdicts on answers and true labels of tasks.",
+    copartition="task",
+)
+DEAD_LETTERS: Final = Topic(
+    name="annotations-dlq",
+    key="the bad message's key",
+    partitions=1,
+    retention_ms=30 * DAY_MS,
+    compacted=False,
+    schema=DeadLetter,
+    version=1,
+    written_by="SCORE",
+    read_by="`labelwatch dlq`",
+    purpose="Input that can never be used, with reason, origin and payload.",
+)
+
+TOPICS: Final = (ANNOTATIONS, REVIEWS, DEAD_LETTERS)
+
+
+def by_name(name: str) -> Topic:
+    """The topic of that name.
+
+    Raises:
+        KeyError: no such topic; the message lists those that exist.
+    """
+    for topic in TOPICS:
+        if topic.name == name:
+            return topic
+    raise KeyError(f"no topic {name!r}; known: {', '.join(t.name for t in TOPICS)}")

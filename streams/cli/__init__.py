@@ -1,0 +1,73 @@
+"""The ``labelwatch`` command. Commands are imported when they are called, so that --help stays quick."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from streams.settings import CONFIG_VARIABLE, SettingsError
+
+#: Command name to ``module:object``, in the order in which help shows them.
+COMMANDS = {
+    "demo": "streams.cli.demo:demo",
+    "up": "streams.cli.stack:up",
+    "down": "streams.cli.stack:down",
+    "status": "streams.cli.stack:status",
+    "migrate": "streams.cli.clickhouse:migrate",
+    "topics": "streams.cli.topics:topics",
+    "worker": "streams.cli.worker:worker",
+    "replay": "streams.cli.replay:replay",
+    "query": "streams.cli.clickhouse:query",
+    "dlq": "streams.cli.dlq:dlq",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="""\b
+Examples:
+  labelwatch demo                          everything at once, on this machine
+  labelwatch up --detach                   broker and ClickHouse engine, no Docker
+  labelwatch migrate && labelwatch topics create
+  labelwatch worker &                      score what arrives
+  labelwatch replay figure-eight export.csv.gz --project captions --task-type image_caption
+  labelwatch query "SELECT * FROM quality_by_hour ORDER BY hour DESC LIMIT 20"
+  labelwatch dlq list                      what was refused, and why
+""",
+)
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    help=f"YAML settings file (also {CONFIG_VARIABLE}). Environment variables win over it.",
+)
+@click.version_option(package_name="labelwatch")
+def cli(config: str | None) -> None:
+    """Watch annotation quality live: Kafka in, online models, alerts and ClickHouse out."""
+    if config:
+        os.environ[CONFIG_VARIABLE] = config
+
+
+def main() -> None:
+    """Console entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
+    try:
+        cli()
+    except SettingsError as error:
+        click.echo(f"labelwatch: {error}", err=True)
+        sys.exit(2)

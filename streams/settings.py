@@ -1,0 +1,222 @@
+"""Settings: environment first (``LABELWATCH_KAFKA__BOOTSTRAP=...``), then one YAML file, then these defaults.
+
+The file is named by ``LABELWATCH_CONFIG`` or ``--config``; unknown keys are errors: a typo never passes silently.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+CONFIG_VARIABLE = "LABELWATCH_CONFIG"
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message says which key, and why."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Section):
+    """How to reach the broker."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    replication: Annotated[int, Field(ge=1)] = 1
+    """Replication factor for created topics; 3 in production."""
+    partitions: Annotated[int, Field(ge=1)] | None = None
+    """Partitions of the task-keyed topics, in place of the registry's."""
+    session_timeout_seconds: Seconds = 10.0
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    sasl_password_file: Path | None = None
+    ssl_cafile: Path | None = None
+
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        needs = self.security_protocol.startswith("SASL")
+        if needs and (not self.sasl_username or self.password() is None):
+            raise ValueError(
+                f"{self.security_protocol} needs sasl_username and sasl_password (or sasl_password_file)"
+            )
+        return self
+
+    def password(self) -> str | None:
+        """The SASL password, from the file if one is named."""
+        return _secret(self.sasl_password, self.sasl_password_file)
+
+
+class ClickHouseSettings(_Section):
+    """How to reach ClickHouse's HTTP port."""
+
+    url: str = "http://127.0.0.1:8123"
+    database: str = "labelwatch"
+    user: str = "default"
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    connect_timeout_seconds: Seconds = 10.0
+    send_receive_timeout_seconds: Seconds = 60.0
+    retention_days: Annotated[int, Field(ge=1)] = 400
+    """How long single annotations are kept; windows are kept for good."""
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        if not re.match(r"https?://[^/]+/?$", url):
+            raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8123")
+        return url.rstrip("/")
+
+    @field_validator("database")
+    @classmethod
+    def _identifier(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
+            raise ValueError(f"{name!r} is not a plain database name (letters, digits, underscore)")
+        return name
+
+    def secret(self) -> str:
+        """The password ('' if there is none), from the file if one is named."""
+        return _secret(self.password, self.password_file) or ""
+
+
+class PipelineSettings(_Section):
+    """What SCORE believes about time, duplicates and bad input."""
+
+    window_seconds: Literal[60] = 60
+    """Width of the base window; views add up hours and days from it."""
+    out_of_order_seconds: Annotated[float, Field(ge=0)] = 120.0
+    """How far arrival may lag behind event time before the watermark passes an event."""
+    allowed_lateness_seconds: Annotated[float, Field(ge=0)] = 3_600.0
+    """How long after the watermark a window's partial stays in memory to be revised in place."""
+    duplicate_horizon_seconds: Seconds = 86_400.0
+    """How long a task is kept after its last event. Duplicates and revisions are recognised within it."""
+    max_open_tasks: Annotated[int, Field(ge=1_000)] = 1_000_000
+    """Per source partition. Above it the task that was idle longest is given up."""
+    clock_skew_seconds: Annotated[float, Field(ge=0)] = 300.0
+    """How far past its arrival an annotation's time may lie."""
+    idle_partition_seconds: Seconds = 60.0
+    """A partition silent for so long no longer holds back the watermark of its windows."""
+    breaker_min_messages: Annotated[int, Field(ge=10)] = 1_000
+    breaker_bad_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The worker stops when more than this share of the last ``breaker_min_messages`` is bad."""
+    handling_half_life: Annotated[float, Field(gt=0)] = 500.0
+    """Annotations after which the handling-time model has half forgotten."""
+
+
+class ProjectSettings(_Section):
+    """What is declared about one project."""
+
+    labels: frozenset[str] | None = None
+    """The classes that its labels may name; anything else is a dead letter. None: not declared."""
+
+
+class WorkerSettings(_Section):
+    """How a worker runs."""
+
+    app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "labelwatch"
+    """Kafka consumer group, and the name under which state is kept."""
+    instance_id: str | None = None
+    """Static group membership: set to the pod's name so that a restart does not rebalance."""
+    checkpoint_seconds: Seconds = 2.0
+    checkpoint_events: Annotated[int, Field(ge=1)] = 50_000
+    batch_max_records: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    retry_max_seconds: Seconds = 30.0
+    """Longest pause between tries while ClickHouse or the broker is away."""
+    stuck_after_seconds: Seconds = 60.0
+    """/healthz fails when the event loop has not turned, or lag has not shrunk, for so long."""
+
+
+class WebSettings(_Section):
+    """Where /metrics and /healthz are served."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 6066
+
+
+class LogSettings(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: coloured lines on a terminal, JSON elsewhere."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LABELWATCH_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    pipeline: PipelineSettings = PipelineSettings()
+    worker: WorkerSettings = WorkerSettings()
+    web: WebSettings = WebSettings()
+    log: LogSettings = LogSettings()
+    projects: dict[str, ProjectSettings] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        path = os.environ.get(CONFIG_VARIABLE)
+        if path:
+            sources += (YamlConfigSettingsSource(settings_cls, yaml_file=Path(path)),)
+        return sources
+
+
+def load_settings() -> Settings:
+    """Settings from the environment and the file it names.
+
+    Raises:
+        SettingsError: the file is missing or not YAML, or a value is refused; says which and why.
+    """
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path and not Path(path).is_file():
+        raise SettingsError(f"config file {path} (from {CONFIG_VARIABLE}) does not exist")
+    try:
+        return Settings()
+    except yaml.YAMLError as error:
+        raise SettingsError(f"config file {path} is not YAML: {error}") from None
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc']) or 'settings'}: {e['msg']}" for e in error.errors()
+        )
+        raise SettingsError(f"settings refused: {problems}") from None
+
+
+def _secret(value: SecretStr | None, file: Path | None) -> str | None:
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ValueError(f"cannot read the secret file {file}: {error.strerror}") from None
+    return value.get_secret_value() if value is not None else None
