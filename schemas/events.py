@@ -23,10 +23,7 @@ MAX_ACTIVE_SECONDS = 31 * 86_400.0
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
 FeatureName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 FeatureValue = (
-    bool
-    | int
-    | Annotated[float, Field(allow_inf_nan=False)]
-    | Annotated[str, StringConstraints(max_length=1_000)]
+    bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, StringConstraints(max_length=1_000)]
 )
 
 

@@ -67,9 +67,7 @@ class SpanLabel(_Label):
     spans: Annotated[list[Span], Field(max_length=MAX_SPANS)]
 
 
-Label = Annotated[
-    ClassLabel | MulticlassLabel | RatingLabel | TextLabel | SpanLabel, Field(discriminator="kind")
-]
+Label = Annotated[ClassLabel | MulticlassLabel | RatingLabel | TextLabel | SpanLabel, Field(discriminator="kind")]
 
 
 def canonical(label: Label) -> str:

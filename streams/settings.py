@@ -60,9 +60,7 @@ class KafkaSettings(_Section):
     def _credentials(self) -> Self:
         needs = self.security_protocol.startswith("SASL")
         if needs and (not self.sasl_username or self.password() is None):
-            raise ValueError(
-                f"{self.security_protocol} needs sasl_username and sasl_password (or sasl_password_file)"
-            )
+            raise ValueError(f"{self.security_protocol} needs sasl_username and sasl_password (or sasl_password_file)")
         return self
 
     def password(self) -> str | None:
@@ -165,9 +163,7 @@ class LogSettings(_Section):
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="LABELWATCH_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="LABELWATCH_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     kafka: KafkaSettings = KafkaSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
