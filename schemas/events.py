@@ -79,6 +79,7 @@ class ReviewEvent(_Event):
     """A later verdict: the task's true label, or whether one answer was accepted. Kafka key: ``task_id``."""
 
     schema_version: Literal[1] = 1
+    project_id: Id
     task_id: Id
     labeler_id: Id | None = None
     true_label: Label | None = None
