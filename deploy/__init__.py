@@ -1,0 +1,1 @@
+"""What an operator edits: the local stack, migrations, images and manifests."""
