@@ -45,11 +45,25 @@ class TaskConfidenceRow(NamedTuple):
     consensus_label: str
     confidence: float
     labels: int
-    truth: str | None
-    truth_source: str
+    gold_label: str | None
     last_submitted_at: int
     source_partition: int
     version: int
+
+
+class ReviewRow(NamedTuple):
+    """``reviews``: one verdict. Identity: project, task, labeler, reviewer, time. Version: source offset."""
+
+    project_id: str
+    task_id: str
+    labeler_id: str
+    reviewer_id: str
+    reviewed_at: int
+    true_label: str | None
+    accepted: bool | None
+    ingested_at: int
+    source_partition: int
+    source_offset: int
 
 
 class WindowPartialRow(NamedTuple):
@@ -142,6 +156,7 @@ class PartitionClaimRow(NamedTuple):
 Row = (
     AnnotationScoreRow
     | TaskConfidenceRow
+    | ReviewRow
     | WindowPartialRow
     | DeadLetterRow
     | SourceProgressRow
@@ -153,6 +168,7 @@ Row = (
 TABLES: Final[dict[str, type[Row]]] = {
     "annotation_scores": AnnotationScoreRow,
     "task_confidence": TaskConfidenceRow,
+    "reviews": ReviewRow,
     "window_partials": WindowPartialRow,
     "dead_letters": DeadLetterRow,
     "source_progress": SourceProgressRow,

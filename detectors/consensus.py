@@ -1,0 +1,101 @@
+"""Consensus on one task: the labels so far, latest per labeler, and what most of them say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+#: Answers and event ids remembered per task; beyond it the oldest are forgotten, so a runaway task stays bounded.
+MAX_ANSWERS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One labeler's standing answer: the canonical label and when it was submitted (ms)."""
+
+    label: str
+    submitted_ms: int
+
+
+@dataclass(slots=True)
+class Task:
+    """What is known about one task of one project.
+
+    >>> task = Task("captions", "t1", "image_class", closed=True)
+    >>> task.answer("ann", "cat", 1_000), task.answer("bob", "cat", 2_000), task.answer("cy", "dog", 3_000)
+    (None, True, False)
+    >>> task.consensus()
+    ('cat', 0.6666666666666666)
+    >>> task.answer("cy", "cat", 4_000)
+    True
+    >>> task.consensus()
+    ('cat', 1.0)
+    """
+
+    project_id: str
+    task_id: str
+    task_type: str
+    closed: bool
+    """Whether answers come from a closed set. Free text has no majority."""
+    answers: dict[str, Answer] = field(default_factory=dict)
+    event_hashes: dict[int, None] = field(default_factory=dict)
+    gold: Answer | None = None
+    """The known answer, where an annotation carried one."""
+    last_submitted_ms: int = 0
+    touched_ms: int = 0
+    """The watermark when an annotation last touched this task."""
+    applied_offset: int = -1
+    """The last source offset that this value includes."""
+    _votes: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for given in self.answers.values():
+            self._votes[given.label] = self._votes.get(given.label, 0) + 1
+
+    def seen(self, event_hash: int) -> bool:
+        """Whether this event was counted before; remembers it if not."""
+        if event_hash in self.event_hashes:
+            return True
+        self.event_hashes[event_hash] = None
+        if len(self.event_hashes) > MAX_ANSWERS:
+            del self.event_hashes[next(iter(self.event_hashes))]
+        return False
+
+    def answer(self, labeler_id: str, label: str, submitted_ms: int) -> bool | None:
+        """Record an answer; says whether it agrees with the consensus of the other labelers before it.
+
+        None when there is nothing to agree with. The label submitted last stands, whatever arrives last.
+        """
+        before = self.answers.get(labeler_id)
+        if before is not None:
+            self._retract(before.label)
+        consensus, _ = self.consensus()
+        agrees = None if consensus is None else consensus == label
+        stands = Answer(label, submitted_ms)
+        if before is not None and (before.submitted_ms, before.label) > (submitted_ms, label):
+            stands = before
+        self.answers[labeler_id] = stands
+        self._votes[stands.label] = self._votes.get(stands.label, 0) + 1
+        if len(self.answers) > MAX_ANSWERS:
+            self._retract(self.answers.pop(next(iter(self.answers))).label)
+        self.last_submitted_ms = max(self.last_submitted_ms, submitted_ms)
+        return agrees
+
+    def settle(self, gold: Answer) -> None:
+        """Take a known answer into account; the one submitted last stands, whatever arrives last."""
+        if self.gold is None or (gold.submitted_ms, gold.label) > (self.gold.submitted_ms, self.gold.label):
+            self.gold = gold
+
+    def consensus(self) -> tuple[str | None, float]:
+        """The majority label and its share of the votes; ties go to the label that sorts first."""
+        if not self.closed or not self._votes:
+            return None, 0.0
+        label = min(self._votes, key=lambda name: (-self._votes[name], name))
+        return label, self._votes[label] / len(self.answers)
+
+    def _retract(self, label: str) -> None:
+        left = self._votes[label] - 1
+        if left:
+            self._votes[label] = left
+        else:
+            del self._votes[label]

@@ -1,0 +1,203 @@
+"""Event-time windows: watermarks, and the partial sums that one source partition contributes to a window.
+
+A watermark says that no earlier event is expected; it follows event time of one source partition, never a clock,
+so a replay closes the same windows at the same messages. Closing only means leaving memory: what arrives after it
+opens another partial of the same window, which readers add up. Nothing is ever dropped for being late.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from detectors.sketches import DistinctSketch, bucket, hash64
+
+#: Classes counted apart in one window and segment; the rest share OTHER, so a free-for-all label set stays bounded.
+MAX_HISTOGRAM_LABELS: Final = 200
+OTHER: Final = "(other)"
+#: Open partials per source partition; the one touched longest ago is closed early beyond it.
+MAX_OPEN_PARTIALS: Final = 50_000
+
+
+class WindowKey(NamedTuple):
+    """A window of a segment: start in ms, project, task type, vendor."""
+
+    start_ms: int
+    project_id: str
+    task_type: str
+    vendor_id: str
+
+
+class Observation(NamedTuple):
+    """What one accepted annotation adds to its window. Times in microseconds are integers, so sums are exact."""
+
+    task_id: str
+    labeler_id: str
+    classes: tuple[str, ...]
+    handling_microseconds: int
+    forecast_microseconds: int | None
+    gold_correct: bool | None
+    agrees: bool | None
+    revision: bool
+
+
+@dataclass(slots=True)
+class Partial:
+    """One source partition's share of a window: sums, sketches and the label histogram, all mergeable."""
+
+    first_offset: int
+    last_offset: int
+    touched_ms: int
+    annotations: int = 0
+    revisions: int = 0
+    duplicates: int = 0
+    late: int = 0
+    gold_seen: int = 0
+    gold_right: int = 0
+    consensus_seen: int = 0
+    consensus_agreed: int = 0
+    handling_microseconds: int = 0
+    forecast_seen: int = 0
+    forecast_microseconds: int = 0
+    forecast_error_microseconds: int = 0
+    handling_sketch: dict[int, int] = field(default_factory=dict)
+    tasks: DistinctSketch = field(default_factory=DistinctSketch)
+    labelers: DistinctSketch = field(default_factory=DistinctSketch)
+    label_histogram: dict[str, int] = field(default_factory=dict)
+
+    def add(self, seen: Observation) -> None:
+        """Add one annotation."""
+        self.annotations += 1
+        self.revisions += seen.revision
+        if seen.gold_correct is not None:
+            self.gold_seen += 1
+            self.gold_right += seen.gold_correct
+        if seen.agrees is not None:
+            self.consensus_seen += 1
+            self.consensus_agreed += seen.agrees
+        self.handling_microseconds += seen.handling_microseconds
+        index = bucket(seen.handling_microseconds / 1e6)
+        self.handling_sketch[index] = self.handling_sketch.get(index, 0) + 1
+        if seen.forecast_microseconds is not None:
+            self.forecast_seen += 1
+            self.forecast_microseconds += seen.forecast_microseconds
+            self.forecast_error_microseconds += abs(seen.handling_microseconds - seen.forecast_microseconds)
+        self.tasks.add(hash64(seen.task_id))
+        self.labelers.add(hash64(seen.labeler_id))
+        histogram = self.label_histogram
+        for name in seen.classes:
+            if name not in histogram and len(histogram) >= MAX_HISTOGRAM_LABELS:
+                name = OTHER
+            histogram[name] = histogram.get(name, 0) + 1
+
+
+class Windows:
+    """Open partials of one source partition, and its watermark.
+
+    Args:
+        width_ms: width of a window.
+        out_of_order_ms: how far the watermark stays behind the latest event time.
+        lateness_ms: how long (in watermark time) an untouched partial stays open.
+
+    >>> windows = Windows(width_ms=60_000, out_of_order_ms=5_000, lateness_ms=60_000)
+    >>> first = windows.touch(("p", "t", "v"), event_ms=61_000, offset=0)
+    >>> windows.watermark_ms
+    56000
+    >>> [key.start_ms for key in windows.open_keys()]
+    [60000]
+    >>> windows.advance(200_000)
+    >>> [(key.start_ms, partial.first_offset) for key, partial in windows.close()]
+    [(60000, 0)]
+    """
+
+    def __init__(self, *, width_ms: int, out_of_order_ms: int, lateness_ms: int) -> None:
+        self._width_ms = width_ms
+        self._out_of_order_ms = out_of_order_ms
+        self._lateness_ms = lateness_ms
+        self._open: OrderedDict[WindowKey, Partial] = OrderedDict()
+        self.watermark_ms = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open_keys(self) -> list[WindowKey]:
+        """Keys of open partials, the one touched longest ago first."""
+        return list(self._open)
+
+    def get(self, key: WindowKey) -> Partial:
+        """The open partial of that key."""
+        return self._open[key]
+
+    def advance(self, event_ms: int) -> None:
+        """Move the watermark for an event seen at this event time; it never goes back."""
+        self.watermark_ms = max(self.watermark_ms, event_ms - self._out_of_order_ms)
+
+    def key(self, segment: tuple[str, str, str], event_ms: int) -> WindowKey:
+        """The window that an event time falls in."""
+        return WindowKey(event_ms - event_ms % self._width_ms, *segment)
+
+    def is_late(self, key: WindowKey) -> bool:
+        """Whether the watermark has passed the window's end."""
+        return self.watermark_ms >= key.start_ms + self._width_ms
+
+    def touch(self, segment: tuple[str, str, str], *, event_ms: int, offset: int) -> tuple[WindowKey, Partial]:
+        """The open partial for an event, opened if need be; moves the watermark and counts lateness."""
+        key = self.key(segment, event_ms)
+        late = self.is_late(key)
+        self.advance(event_ms)
+        partial = self._open.get(key)
+        if partial is None:
+            partial = self._open[key] = Partial(offset, offset, self.watermark_ms)
+        else:
+            self._open.move_to_end(key)
+            partial.last_offset = offset
+            partial.touched_ms = self.watermark_ms
+        partial.late += late
+        return key, partial
+
+    def close(self) -> Iterator[tuple[WindowKey, Partial]]:
+        """Close partials untouched for the allowed lateness, and the excess over the cap; oldest touch first."""
+        while self._open:
+            key, partial = next(iter(self._open.items()))
+            if len(self._open) <= MAX_OPEN_PARTIALS and partial.touched_ms + self._lateness_ms > self.watermark_ms:
+                return
+            del self._open[key]
+            yield key, partial
+
+    def restore(self, watermark_ms: int, partials: Mapping[WindowKey, Partial]) -> None:
+        """Continue from stored state; partials in order of last touch."""
+        self.watermark_ms = watermark_ms
+        self._open = OrderedDict(partials)
+
+
+class SourceWatermarks:
+    """One watermark over several source partitions: the least of those that are not idle.
+
+    >>> marks = SourceWatermarks(idle_ms=1_000)
+    >>> marks.update(0, watermark_ms=500, now_ms=10_000)
+    >>> marks.update(1, watermark_ms=900, now_ms=10_800)
+    >>> marks.watermark_ms(now_ms=10_900), marks.watermark_ms(now_ms=11_500)
+    (500, 900)
+    """
+
+    def __init__(self, idle_ms: int) -> None:
+        self._idle_ms = idle_ms
+        self._marks: dict[int, tuple[int, int]] = {}
+
+    def update(self, partition: int, *, watermark_ms: int, now_ms: int) -> None:
+        """A partition was heard of at ``now_ms``."""
+        before = self._marks.get(partition, (0, 0))[0]
+        self._marks[partition] = (max(before, watermark_ms), now_ms)
+
+    def drop(self, partition: int) -> None:
+        """Forget a partition that another worker reads now."""
+        self._marks.pop(partition, None)
+
+    def watermark_ms(self, now_ms: int) -> int | None:
+        """The merged watermark; with every partition idle, the greatest; None before anything was heard."""
+        if not self._marks:
+            return None
+        live = [mark for mark, heard in self._marks.values() if now_ms - heard <= self._idle_ms]
+        return min(live) if live else max(mark for mark, _ in self._marks.values())
