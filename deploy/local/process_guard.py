@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 GUARD_VARIABLE = "LABELWATCH_PARENT"
 """Names the parent's process id to a child whose standard input is the parent's pipe."""
@@ -47,6 +48,12 @@ def watch_parent(on_end: Callable[[], object]) -> None:
 
     threading.Thread(target=read_pipe, name="parent-pipe", daemon=True).start()
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """This process's environment for a `python -m deploy...` child, which must find this package."""
+    paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", **extra}
 
 
 def die_with_parent() -> None:

@@ -19,7 +19,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import structlog
 
-from deploy.local.process_guard import GUARD_VARIABLE
+from deploy.local.process_guard import GUARD_VARIABLE, child_environment
 from deploy.local.stack_state import FILE_NAME, ProcessId, StackState, read_state, stop_processes, wait_gone
 
 log = structlog.get_logger()
@@ -180,20 +180,13 @@ class EmbeddedStack:
         return self.data_dir / "logs" / f"{service}.log"
 
     def _spawn(self, module: str, arguments: list[str]) -> None:
-        root = str(Path(__file__).resolve().parents[2])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         with self._log_path(module).open("ab") as output:
             self._children[module] = subprocess.Popen(
                 [sys.executable, "-m", f"deploy.local.{module}", *arguments],
                 stdin=subprocess.PIPE,  # the children watch it: see process_guard
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(paths),
-                    "PYTHONUNBUFFERED": "1",
-                    GUARD_VARIABLE: str(os.getpid()),
-                },
+                env=child_environment(**{GUARD_VARIABLE: str(os.getpid())}),
                 start_new_session=True,  # the terminal's Ctrl-C reaches the owner only, which then stops us
             )
 
