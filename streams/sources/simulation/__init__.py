@@ -1,0 +1,1 @@
+"""A seeded annotation operation: scenario, workforce, tasks, answers, incidents, and the truth about all of them."""
