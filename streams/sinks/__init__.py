@@ -1,0 +1,1 @@
+"""Where rows go: ClickHouse, or memory with the same semantics."""

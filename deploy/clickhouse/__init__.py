@@ -1,0 +1,1 @@
+"""ClickHouse's tables and views: numbered, immutable migrations and what applies them."""

@@ -1,0 +1,79 @@
+"""Connections to ClickHouse as the settings say. clickhouse-connect is imported when one is opened."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from streams.settings import ClickHouseSettings, SettingsError
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.asyncclient import AsyncClient
+    from clickhouse_connect.driver.client import Client
+
+_VERSION_TRAILER: Final = re.compile(r"\s*\((?:for url [^)]*|version [^()]*(?:\([^()]*\))?)\)")
+
+
+def address(settings: ClickHouseSettings) -> str:
+    """Where ClickHouse is looked for, without anything secret.
+
+    >>> address(ClickHouseSettings(url="http://127.0.0.1:8123"))
+    'http://127.0.0.1:8123'
+    """
+    parts = urlsplit(settings.url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def message_of(error: BaseException) -> str:
+    """An error's text without the address and the server's version, which ClickHouse's messages repeat.
+
+    >>> message_of(ValueError("Code: 60. Unknown table t. (UNKNOWN_TABLE) (version 26.9.2.1) (for url http://h:1)"))
+    'Code: 60. Unknown table t. (UNKNOWN_TABLE)'
+    """
+    return _VERSION_TRAILER.sub("", str(error)).strip() or type(error).__name__
+
+
+def connect(settings: ClickHouseSettings, *, use_database: bool = True) -> Client:
+    """A blocking client, for commands. Not for two threads at once.
+
+    Args:
+        use_database: False where the database may not exist yet; ``client.database`` is then set after connecting.
+
+    Raises:
+        SettingsError: user and password in the address.
+        clickhouse_connect.driver.exceptions.ClickHouseError: not reachable, or refused.
+    """
+    import clickhouse_connect
+
+    client = clickhouse_connect.get_client(**_arguments(settings, use_database=use_database))
+    client.database = settings.database
+    return client
+
+
+async def connect_async(settings: ClickHouseSettings) -> AsyncClient:
+    """A client for the running event loop, safe to share between its tasks. Raises as ``connect`` does."""
+    import clickhouse_connect
+
+    return await clickhouse_connect.get_async_client(**_arguments(settings, use_database=True))
+
+
+def _arguments(settings: ClickHouseSettings, *, use_database: bool) -> dict[str, Any]:
+    parts = urlsplit(settings.url)
+    if "@" in parts.netloc:
+        raise SettingsError(
+            f"clickhouse.url holds a user ({address(settings)} follows it): set clickhouse.user and password instead"
+        )
+    return {
+        "interface": parts.scheme,
+        "host": parts.hostname,
+        "port": parts.port or {"http": 8123, "https": 8443}[parts.scheme],
+        "username": settings.user,
+        "password": settings.secret(),
+        "database": settings.database if use_database else None,
+        "connect_timeout": settings.connect_timeout_seconds,
+        "send_receive_timeout": settings.send_receive_timeout_seconds,
+        "client_name": "labelwatch",
+        "autogenerate_session_id": False,  # a session admits one statement at a time
+        "query_retries": 0,  # ours, in retry.py, are visible and know when to stop
+    }

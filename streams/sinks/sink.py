@@ -1,0 +1,124 @@
+"""What a sink is, and the one that keeps rows in memory (tests, offline evaluation)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from schemas.rows import TABLES, Row
+from streams.sinks.pending import Pending
+from streams.sinks.tables import KEYS, identity_of, require_known
+
+
+class SinkError(Exception):
+    """Rows can never be written as they are; the message names the table and the reason. Not retryable."""
+
+
+class SinkStoppedError(Exception):
+    """The worker is stopping while the sink is away. What was being written was not acknowledged."""
+
+
+class Sink(Protocol):
+    """Takes rows of ``schemas.rows``. Writing rows again changes nothing; a later version replaces an earlier one."""
+
+    async def write(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        """Write rows by table and return when they are durable. ``state`` goes last, and whole or not at all.
+
+        Raises:
+            SinkError: the rows can never be written.
+            SinkStoppedError: told to stop while waiting for the sink to come back.
+            KeyError: no such table.
+        """
+        ...
+
+    def add(self, table: str, rows: Sequence[Row]) -> None:
+        """Keep rows for the next ``flush``. Raises KeyError: no such table."""
+        ...
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows added and not yet flushed."""
+        ...
+
+    def oldest_pending_age(self, now: float) -> float:
+        """Seconds that the oldest pending row has waited at ``now``, a reading of the sink's clock."""
+        ...
+
+    async def flush(self) -> int:
+        """Write what is pending and return how many rows; when it raises, they are pending still."""
+        ...
+
+    async def read(self, table: str, **equals: Any) -> list[Row]:
+        """Current rows whose columns equal the given values, ordered by identity; deleted ones are not there.
+
+        Raises:
+            KeyError: no such table or column.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give up connections. Pending rows are not written: the caller decides whether they may be."""
+        ...
+
+
+class MemorySink:
+    """Rows in memory, with ReplacingMergeTree's semantics: of one identity the highest version counts,
+    and of equal versions the one written last."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rows: dict[str, dict[tuple[Any, ...], Row]] = {table: {} for table in TABLES}
+        self._pending = Pending(clock)
+        self.writes: list[dict[str, int]] = []
+        """Rows by table of every write, for tests."""
+
+    async def write(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        for table in rows:
+            require_known(table)
+        for table, added in rows.items():
+            stored, identity = self._rows[table], identity_of(table)
+            version = TABLES[table]._fields.index(KEYS[table].version)
+            for row in added:
+                known = stored.get(key := identity(row))
+                if known is None or row[version] >= known[version]:  # type: ignore[operator]  # versions are ints
+                    stored[key] = row
+        self.writes.append({table: len(added) for table, added in rows.items()})
+
+    def add(self, table: str, rows: Sequence[Row]) -> None:
+        self._pending.add(table, rows)
+
+    @property
+    def pending_rows(self) -> int:
+        return self._pending.count
+
+    def oldest_pending_age(self, now: float) -> float:
+        return self._pending.oldest_age(now)
+
+    async def flush(self) -> int:
+        rows, _ = self._pending.take()
+        if rows:
+            await self.write(rows)
+        return sum(map(len, rows.values()))
+
+    async def read(self, table: str, **equals: Any) -> list[Row]:
+        return self.rows(table, **equals)
+
+    def rows(self, table: str, **equals: Any) -> list[Row]:
+        """As ``read``, without awaiting."""
+        require_known(table)
+        deleted = KEYS[table].deleted
+        if deleted is not None:
+            equals = {**equals, deleted: False}
+        fields = TABLES[table]._fields
+        wanted = [(_index(table, fields, column), value) for column, value in equals.items()]
+        found = self._rows[table].items()
+        return [row for _, row in sorted(found, key=lambda item: item[0]) if all(row[i] == v for i, v in wanted)]
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+
+def _index(table: str, fields: tuple[str, ...], column: str) -> int:
+    if column not in fields:
+        raise KeyError(f"{table} has no column {column!r}")
+    return fields.index(column)
