@@ -38,7 +38,8 @@ class Task:
     closed: bool
     """Whether answers come from a closed set. Free text has no majority."""
     answers: dict[str, Answer] = field(default_factory=dict)
-    event_hashes: dict[int, None] = field(default_factory=dict)
+    event_offsets: dict[int, int] = field(default_factory=dict)
+    """Hash of each event counted here to the source offset at which it was counted."""
     gold: Answer | None = None
     """The known answer, where an annotation carried one."""
     last_submitted_ms: int = 0
@@ -52,14 +53,15 @@ class Task:
         for given in self.answers.values():
             self._votes[given.label] = self._votes.get(given.label, 0) + 1
 
-    def seen(self, event_hash: int) -> bool:
-        """Whether this event was counted before; remembers it if not."""
-        if event_hash in self.event_hashes:
-            return True
-        self.event_hashes[event_hash] = None
-        if len(self.event_hashes) > MAX_ANSWERS:
-            del self.event_hashes[next(iter(self.event_hashes))]
-        return False
+    def is_duplicate(self, event_hash: int, offset: int) -> bool:
+        """Whether this event was counted at an earlier offset; remembers it if not.
+
+        The same event at the same offset is a replay, not a duplicate.
+        """
+        counted = self.event_offsets.setdefault(event_hash, offset)
+        if len(self.event_offsets) > MAX_ANSWERS:
+            del self.event_offsets[next(iter(self.event_offsets))]
+        return counted < offset
 
     def answer(self, labeler_id: str, label: str, submitted_ms: int) -> bool | None:
         """Record an answer; says whether it agrees with the consensus of the other labelers before it.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -60,7 +59,6 @@ def quantile(counts: Mapping[int, int], q: float) -> float:
     raise AssertionError("unreachable: ranks never exceed the total")
 
 
-@lru_cache(maxsize=65_536)
 def hash64(text: str) -> int:
     """A 64-bit hash of an id, the same in every process and forever (BLAKE2b).
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from detectors.sketches import DistinctSketch, bucket, hash64
@@ -19,6 +20,10 @@ MAX_HISTOGRAM_LABELS: Final = 200
 OTHER: Final = "(other)"
 #: Open partials per source partition; the one touched longest ago is closed early beyond it.
 MAX_OPEN_PARTIALS: Final = 50_000
+
+
+#: The same few labelers come again and again; tasks and events do not.
+_labeler_hash = lru_cache(maxsize=65_536)(hash64)
 
 
 class WindowKey(NamedTuple):
@@ -49,6 +54,7 @@ class Partial:
 
     first_offset: int
     last_offset: int
+    """The last source offset that this value includes."""
     touched_ms: int
     annotations: int = 0
     revisions: int = 0
@@ -67,8 +73,18 @@ class Partial:
     labelers: DistinctSketch = field(default_factory=DistinctSketch)
     label_histogram: dict[str, int] = field(default_factory=dict)
 
-    def add(self, seen: Observation) -> None:
-        """Add one annotation."""
+    def add_duplicate(self, offset: int) -> None:
+        """Count one duplicate; an offset that is included already changes nothing."""
+        if offset > self.last_offset:
+            self.last_offset = offset
+            self.duplicates += 1
+
+    def add(self, seen: Observation, *, offset: int, late: bool) -> None:
+        """Add one annotation; an offset that is included already changes nothing."""
+        if offset <= self.last_offset:
+            return
+        self.last_offset = offset
+        self.late += late
         self.annotations += 1
         self.revisions += seen.revision
         if seen.gold_correct is not None:
@@ -85,7 +101,7 @@ class Partial:
             self.forecast_microseconds += seen.forecast_microseconds
             self.forecast_error_microseconds += abs(seen.handling_microseconds - seen.forecast_microseconds)
         self.tasks.add(hash64(seen.task_id))
-        self.labelers.add(hash64(seen.labeler_id))
+        self.labelers.add(_labeler_hash(seen.labeler_id))
         histogram = self.label_histogram
         for name in seen.classes:
             if name not in histogram and len(histogram) >= MAX_HISTOGRAM_LABELS:
@@ -102,9 +118,10 @@ class Windows:
         lateness_ms: how long (in watermark time) an untouched partial stays open.
 
     >>> windows = Windows(width_ms=60_000, out_of_order_ms=5_000, lateness_ms=60_000)
-    >>> first = windows.touch(("p", "t", "v"), event_ms=61_000, offset=0)
-    >>> windows.watermark_ms
-    56000
+    >>> key = windows.key(("p", "t", "v"), event_ms=61_000)
+    >>> windows.advance(61_000), windows.watermark_ms
+    (None, 56000)
+    >>> partial = windows.touch(key, offset=0)
     >>> [key.start_ms for key in windows.open_keys()]
     [60000]
     >>> windows.advance(200_000)
@@ -142,20 +159,15 @@ class Windows:
         """Whether the watermark has passed the window's end."""
         return self.watermark_ms >= key.start_ms + self._width_ms
 
-    def touch(self, segment: tuple[str, str, str], *, event_ms: int, offset: int) -> tuple[WindowKey, Partial]:
-        """The open partial for an event, opened if need be; moves the watermark and counts lateness."""
-        key = self.key(segment, event_ms)
-        late = self.is_late(key)
-        self.advance(event_ms)
+    def touch(self, key: WindowKey, *, offset: int) -> Partial:
+        """The open partial of a window, opened if need be; it stays open while it is touched."""
         partial = self._open.get(key)
         if partial is None:
-            partial = self._open[key] = Partial(offset, offset, self.watermark_ms)
+            partial = self._open[key] = Partial(offset, offset - 1, self.watermark_ms)
         else:
             self._open.move_to_end(key)
-            partial.last_offset = offset
             partial.touched_ms = self.watermark_ms
-        partial.late += late
-        return key, partial
+        return partial
 
     def close(self) -> Iterator[tuple[WindowKey, Partial]]:
         """Close partials untouched for the allowed lateness, and the excess over the cap; oldest touch first."""

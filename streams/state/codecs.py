@@ -1,0 +1,157 @@
+"""State codecs: explicit JSON, one per kind of value, with a version. An unknown version is refused, not guessed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from detectors.consensus import Answer, Task
+from detectors.handling_time import HandlingTimeModel
+from detectors.sketches import DistinctSketch
+from detectors.windows import Partial, WindowKey
+from streams.state.position import Position
+
+#: Kind to the version that this code writes and reads. Raise it together with a way to read the old one.
+CODEC_VERSIONS: Final = {"position": 1, "task": 1, "window": 1, "handling_time": 1}
+
+_SUMS: Final = (
+    "annotations",
+    "revisions",
+    "duplicates",
+    "late",
+    "gold_seen",
+    "gold_right",
+    "consensus_seen",
+    "consensus_agreed",
+    "handling_microseconds",
+    "forecast_seen",
+    "forecast_microseconds",
+    "forecast_error_microseconds",
+)
+
+
+class UnknownCodecError(Exception):
+    """Stored state was written by another version of labelwatch; it is not read by guessing."""
+
+
+def check_version(kind: str, version: int) -> None:
+    """Refuse state that this code cannot read.
+
+    Raises:
+        UnknownCodecError: unknown kind or version.
+    """
+    known = CODEC_VERSIONS.get(kind)
+    if known != version:
+        raise UnknownCodecError(
+            f"state of kind {kind!r} has codec version {version}, this worker reads {known or 'no such kind'}: "
+            "run the version of labelwatch that wrote it, or delete the state and read the topic again"
+        )
+
+
+def encode_position(position: Position) -> str:
+    return _dumps(
+        [
+            position.offset,
+            position.watermark_ms,
+            position.received,
+            position.accepted,
+            position.duplicates,
+            position.dead_letters,
+        ]
+    )
+
+
+def decode_position(payload: str) -> Position:
+    return Position(*orjson.loads(payload))
+
+
+def task_key(project_id: str, task_id: str) -> str:
+    """State key of a task; ids may hold any character, so it is JSON."""
+    return _dumps([project_id, task_id])
+
+
+def read_key(key: str) -> list[Any]:
+    """The parts of a task's or a window's state key."""
+    parts: list[Any] = orjson.loads(key)
+    return parts
+
+
+def encode_task(task: Task) -> str:
+    return _dumps(
+        [
+            task.project_id,
+            task.task_id,
+            task.task_type,
+            task.closed,
+            [[labeler, a.label, a.submitted_ms] for labeler, a in task.answers.items()],
+            list(task.event_offsets.items()),
+            None if task.gold is None else [task.gold.label, task.gold.submitted_ms],
+            task.last_submitted_ms,
+            task.touched_ms,
+            task.applied_offset,
+        ]
+    )
+
+
+def decode_task(payload: str) -> Task:
+    project_id, task_id, task_type, closed, answers, hashes, gold, last_ms, touched_ms, applied = orjson.loads(payload)
+    return Task(
+        project_id,
+        task_id,
+        task_type,
+        closed,
+        answers={labeler: Answer(label, at_ms) for labeler, label, at_ms in answers},
+        event_offsets=dict(hashes),
+        gold=None if gold is None else Answer(*gold),
+        last_submitted_ms=last_ms,
+        touched_ms=touched_ms,
+        applied_offset=applied,
+    )
+
+
+def window_key(key: WindowKey, first_offset: int) -> str:
+    """State key of a partial. The first offset tells a late partial from the closed one of the same window."""
+    return _dumps([*key, first_offset])
+
+
+def encode_window(partial: Partial) -> str:
+    return _dumps(
+        {
+            "last_offset": partial.last_offset,
+            "touched_ms": partial.touched_ms,
+            "sums": {name: getattr(partial, name) for name in _SUMS},
+            "sketch": list(partial.handling_sketch.items()),
+            "tasks": partial.tasks.hashes(),
+            "labelers": partial.labelers.hashes(),
+            "labels": partial.label_histogram,
+        }
+    )
+
+
+def decode_window(key: str, payload: str) -> tuple[WindowKey, Partial]:
+    start_ms, project_id, task_type, vendor_id, first_offset = read_key(key)
+    value: dict[str, Any] = orjson.loads(payload)
+    partial = Partial(
+        first_offset,
+        value["last_offset"],
+        value["touched_ms"],
+        **value["sums"],
+        handling_sketch=dict(value["sketch"]),
+        tasks=DistinctSketch(value["tasks"]),
+        labelers=DistinctSketch(value["labelers"]),
+        label_histogram=value["labels"],
+    )
+    return WindowKey(start_ms, project_id, task_type, vendor_id), partial
+
+
+def encode_handling_time(model: HandlingTimeModel) -> str:
+    return _dumps(model.dump())
+
+
+def decode_handling_time(payload: str) -> list[tuple[str, str, float]]:
+    return [(project, task_type, mean) for project, task_type, mean in orjson.loads(payload)]
+
+
+def _dumps(value: object) -> str:
+    return orjson.dumps(value).decode()
