@@ -1,0 +1,196 @@
+"""``labelwatch replay``: annotations from files, or invented ones, onto Kafka."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streams.sources.answers import LABEL_KINDS, LabelKind
+from streams.sources.replay import Disturb, ReplayReport
+from streams.sources.source import Source, SourceError
+
+FILES = click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    speed: float | None
+    limit: int | None
+    dry_run: bool
+    strict: bool
+    rejects: Path | None
+    bootstrap: str | None
+    compression: str | None
+
+
+class _Speed(click.ParamType):
+    name = "speed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        """max: None. Anything else: a number above 0."""
+        if value is None or value == "max":
+            return None
+        try:
+            speed = float(value)
+        except ValueError:
+            speed = 0.0
+        if not 0 < speed < float("inf"):
+            self.fail(f"{value!r} is neither max nor a number above 0, such as 60 (an hour in a minute)", param, ctx)
+        return speed
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of every replay, and hands them over as one."""
+
+    @click.option("--speed", type=_Speed(), default="max", metavar="max|N", help="N times as fast as it happened.")
+    @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Send N messages at most.")
+    @click.option("--dry-run", is_flag=True, help="Only read, and say what would be sent. Needs no broker.")
+    @click.option("--strict", is_flag=True, help="Exit with 1 if any row was rejected.")
+    @click.option(
+        "--rejects", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Rejected rows as CSV."
+    )
+    @click.option("--bootstrap", metavar="HOST:PORT", help="Kafka broker, in place of the settings' one.")
+    @click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any,
+        speed: float | None,
+        limit: int | None,
+        dry_run: bool,
+        strict: bool,
+        rejects: Path | None,
+        bootstrap: str | None,
+        compression: str,
+        **kwargs: Any,
+    ) -> None:
+        codec = None if compression == "none" else compression
+        command(*args, options=_Options(speed, limit, dry_run, strict, rejects, bootstrap, codec), **kwargs)
+
+    return wrapped
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  labelwatch replay figure-eight export.csv.gz --project captions --task-type image_caption
+  labelwatch replay figure-eight batch-*.csv.gz --project sounds --task-type keywords --speed 3600
+  labelwatch replay csv --mapping mapping.yaml answers.csv --project relevance --dry-run
+  labelwatch replay jsonl events.jsonl             labelwatch's own events, one a line
+  labelwatch replay simulate --scenario incidents --seed 7 --truth truth.json
+""",
+)
+def replay() -> None:
+    """Send annotations from files, or simulated ones, to Kafka in event-time order."""
+
+
+@replay.command(
+    "figure-eight",
+    epilog="""\b
+Examples:
+  labelwatch replay figure-eight export.csv.gz --project captions --task-type image_caption
+  labelwatch replay figure-eight a.csv b.csv --project p --task-type t --label keywords --label-kind text
+  labelwatch replay figure-eight export.csv --project p --task-type t --dry-run --rejects rejected.csv
+""",
+)
+@FILES
+@click.option("--project", required=True, help="project_id of all annotations.")
+@click.option("--task-type", required=True, help="task_type of all annotations.")
+@click.option("--vendor", help="vendor_id where a row has no _channel.")
+@click.option("--label", metavar="COLUMN", help="The answer column. Default: the one that differs within a unit.")
+@click.option("--label-kind", type=click.Choice(LABEL_KINDS), help="Default: told from the answers, per file.")
+@click.option("--feature", "features", multiple=True, metavar="COLUMN", help="Task column to send; repeatable.")
+@click.option("--exclude", multiple=True, metavar="COLUMN", help="Neither answer nor feature; repeatable.")
+@_common
+def figure_eight(
+    files: tuple[Path, ...],
+    project: str,
+    task_type: str,
+    vendor: str | None,
+    label: str | None,
+    label_kind: LabelKind | None,
+    features: tuple[str, ...],
+    exclude: tuple[str, ...],
+    options: _Options,
+) -> None:
+    """CrowdFlower / Figure Eight / Appen full reports, CSV or gzip."""
+    from streams.sources.figure_eight import FigureEight
+
+    source = FigureEight(
+        files,
+        project,
+        task_type,
+        vendor_id=vendor,
+        label_column=label,
+        label_kind=label_kind,
+        features=features,
+        exclude=exclude,
+    )
+    _run(source, options)
+
+
+def _run(source: Source, options: _Options, disturb: Disturb | None = None) -> None:
+    """Replay and report. Exit codes: 0 done, 1 failed (or rejected rows, if strict), 130 interrupted."""
+    from streams.cli.replay_report import RejectsFile, echo_summary, progress_display
+    from streams.kafka_admin import BrokerError
+    from streams.settings import load_settings
+    from streams.sources.producer import DrySender, KafkaSender
+    from streams.sources.replay import pump
+
+    kafka = load_settings().kafka
+    if options.bootstrap:
+        kafka = kafka.model_copy(update={"bootstrap": options.bootstrap})
+    dry = DrySender()
+    rejects: RejectsFile | None = None
+    seen = ReplayReport()
+    try:
+        total = source.estimate()
+        if total is not None and options.limit is not None:
+            total = min(total, options.limit)
+        if options.rejects is not None:
+            rejects = RejectsFile(options.rejects)
+        with progress_display(total) as display:
+
+            def progress(report: ReplayReport) -> None:
+                nonlocal seen
+                seen = report
+                display(report)
+
+            arguments: dict[str, Any] = {
+                "limit": options.limit,
+                "disturb": disturb,
+                "progress": progress,
+                "on_rejected": rejects.add if rejects is not None else None,
+            }
+            if options.dry_run:
+                report = pump(source, dry, **arguments)
+            else:
+                with KafkaSender(kafka, compression=options.compression) as sender:
+                    report = pump(source, sender, speed=options.speed, **arguments)
+    except SourceError as error:
+        raise click.ClickException(str(error)) from None
+    except BrokerError as error:
+        done = f" ({seen.sent:,} messages had arrived; sending all again is safe)" if seen.sent else ""
+        raise click.ClickException(f"{error}{done}") from None
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or options.rejects}: {error.strerror}") from None
+    finally:
+        if rejects is not None:
+            rejects.close()
+    for message in dry.first:
+        click.echo(f"{message.topic} key={message.key.decode(errors='replace')}")
+        click.echo(f"  {message.value.decode(errors='replace')}")
+    echo_summary(report, dry_run=options.dry_run)
+    if report.interrupted:
+        sys.exit(130)
+    if options.strict and report.rejected:
+        sys.exit(1)
