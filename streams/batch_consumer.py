@@ -18,17 +18,13 @@ from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.record_batch import Acknowledgements, RecordBatch, batches_of
+from streams.record_batch import Acknowledgements, PositionError, RecordBatch, batches_of
 
 log = structlog.get_logger()
 
 #: How long a fetch waits while some partition is held back by a full buffer. A fetch under way does not see
 #: that the buffer has drained, so this bounds how long a drained partition stays idle.
 PRESSURE_POLL_SECONDS = 0.01
-
-
-class PositionError(RuntimeError):
-    """A partition cannot resume where the application wants to: its position is unknown or does not exist."""
 
 
 class FetchedRecords(dict[TP, list[Any]]):
@@ -70,9 +66,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         A batch topic's partition resumes at its stored position, else at the committed one, else at its first or
         last offset as ``consumer_auto_offset_reset`` says. Others resume as in Faust.
 
-        Raises:
-            PositionError: a stored position lies beyond the end of its partition.
-            IllegalStateError: the assignment changed meanwhile.
+        Raises IllegalStateError where the assignment changed meanwhile.
         """
         positions: Mapping[TP, tuple[int | None, int | None]] = await self.call_thread(
             self._resume, dict(stored), frozenset(batch_topics)
@@ -86,7 +80,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         tps = [TP(*tp) for tp in consumer.assignment()]
         found = await asyncio.gather(*(consumer.committed(TopicPartition(*tp)) for tp in tps))
         committed: dict[TP, int | None] = dict(zip(tps, found, strict=True))
-        await self._check_stored(consumer, stored)
         positions = {tp: stored.get(tp, committed[tp]) for tp in tps}
         unknown = [TopicPartition(*tp) for tp in tps if tp.topic in batch_topics and positions[tp] is None]
         if unknown:
@@ -96,17 +89,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
             positions.update({TP(*tp): offset for tp, offset in reset.items()})
         self._seek_all({tp: at for tp, at in positions.items() if at or (at == 0 and tp.topic in batch_topics)})
         return {tp: (positions[tp], committed[tp]) for tp in tps}
-
-    async def _check_stored(self, consumer: Any, stored: Mapping[TP, int]) -> None:
-        if not stored:
-            return
-        ends = await consumer.end_offsets([TopicPartition(*tp) for tp in stored])
-        for tp, offset in stored.items():
-            if offset > ends[tp]:
-                raise PositionError(
-                    f"stored position {offset} of {tp.topic}[{tp.partition}] is beyond its end, {ends[tp]}: "
-                    "was the topic made anew, or is this another cluster's state? Remove it to start over."
-                )
 
     def _seek_all(self, positions: Mapping[TP, int]) -> None:
         consumer = self._ensure_consumer()
@@ -123,6 +105,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.acknowledgements = Acknowledgements()
         self._partition_drained = asyncio.Event()
+        #: Stored positions not yet seen to lie within their partitions.
+        self._unchecked: dict[TP, int] = {}
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -208,23 +192,24 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
             except TimeoutError:
                 log.warning("transport.commit_on_revoke_timed_out", revoked=sorted(revoked))
         self.acknowledgements.revoke(revoked)
+        for tp in revoked:
+            self._unchecked.pop(tp, None)
 
     async def perform_seek(self) -> None:
         """Move the assigned partitions to where they resume. Faust calls this before it lets records flow.
 
         Raises:
-            PositionError: the position provider failed to answer in time, or answered a position that does not exist.
+            PositionError: the position provider did not answer in time.
         """
         batch_topics = self.transport.batch_topics
         owned = {tp for tp in self.assignment() if tp.topic in batch_topics}
         generation = self.app.consumer_generation_id
         stored = await self._stored_positions(owned)
+        self._unchecked = dict(stored)
         for tp, (position, committed) in (await self._thread.resume(stored, batch_topics)).items():
             self._read_offset[tp] = position
             if tp in owned and position is not None:
-                self.acknowledgements.assign(
-                    tp, position=position, committed=committed, stored=stored.get(tp), generation=generation
-                )
+                self.acknowledgements.assign(tp, position=position, committed=committed, generation=generation)
             elif committed is not None:
                 self._committed_offset[tp] = committed or None
 
@@ -239,6 +224,27 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
         except TimeoutError as error:
             raise PositionError(f"no stored positions of {sorted(owned)} within {timeout:.0f} s") from error
         return {TP(*tp): offset for tp, offset in positions.items() if tp in owned}
+
+    def _check_positions(self) -> None:
+        # The end of a partition is taken from fetch responses: Tansu's answer to ListOffsets is the base offset of
+        # its last batch. Kafka resets a position beyond the end to the first offset; Tansu waits there for ever.
+        for tp, position in list(self._unchecked.items()):
+            end = self.highwater(tp)
+            if end is None:
+                continue  # nothing fetched yet
+            if position > end:
+                raise PositionError(
+                    f"stored position {position} of {tp.topic}[{tp.partition}] is beyond its end, {end}: "
+                    "was the topic made anew, or is this another cluster's state? Remove it to start over."
+                )
+            del self._unchecked[tp]
+            # Everything before a stored position is done: a crash may have come between storing and committing.
+            self.acknowledgements.acknowledge(tp, position - 1)
+
+    async def seek(self, partition: TP, offset: int) -> None:
+        """Move an owned partition to ``offset``; what was delivered from there on may no longer be acknowledged."""
+        await super().seek(partition, offset)
+        self.acknowledgements.rewind(partition, offset)
 
     async def _seek(self, partition: TP, offset: int) -> None:
         await self._thread.seek_one(TP(*partition), offset)
@@ -263,9 +269,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
         return await self._thread.getmany(active_partitions and set(active_partitions), timeout)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """Fetch once; one message per record batch of batch topics, one per record of others."""
+        """Fetch once; one message per record batch of batch topics, one per record of others.
+
+        Raises PositionError where a stored position does not exist in its partition.
+        """
         generation = self.app.consumer_generation_id
         records, _ = await self._wait_next_records(PRESSURE_POLL_SECONDS if self._buffered_partitions else timeout)
+        if self._unchecked and self.flow_active and self.app.consumer_generation_id == generation:
+            self._check_positions()
         if not records or self.should_stop:
             return
         if not self.flow_active:
@@ -284,7 +295,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
             ):  # fmt: skip
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 if is_batch:
-                    self.acknowledgements.deliver(tp, item.last_offset)
+                    self.acknowledgements.deliver(tp, item.first_offset, item.last_offset)
                 yield tp, self._to_message(tp, item)
             elif is_batch and tp in self.acknowledgements.owned():
                 await self.seek(tp, item.first_offset)  # paused since: read it again on resuming

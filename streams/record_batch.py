@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 BATCH_MAX_RECORDS = 1_000
 
 
+class PositionError(RuntimeError):
+    """A partition does not continue where it should: a position is unknown, or does not exist in the log."""
+
+
 class TP(NamedTuple):
     """A topic's partition. Equal, and of equal hash, to Faust's ``TP`` and aiokafka's ``TopicPartition``."""
 
@@ -72,8 +76,8 @@ class Acknowledgements:
     only grows. The one that acknowledges vouches for every offset up to the one it names.
 
     >>> acks = Acknowledgements()
-    >>> acks.assign(("t", 0), position=10, committed=10, stored=None, generation=1)
-    >>> acks.deliver(("t", 0), 19)
+    >>> acks.assign(("t", 0), position=10, committed=10, generation=1)
+    >>> acks.deliver(("t", 0), 10, 19)
     >>> acks.acknowledge(("t", 0), 14), acks.committable(("t", 0))
     (True, 15)
     >>> acks.acknowledge(("t", 1), 3), acks.ignored
@@ -87,16 +91,13 @@ class Acknowledgements:
         #: Acknowledgements refused since start: partition not owned, another generation, or never delivered.
         self.ignored = 0
 
-    def assign(
-        self, tp: tuple[str, int], *, position: int, committed: int | None, stored: int | None, generation: int
-    ) -> None:
+    def assign(self, tp: tuple[str, int], *, position: int, committed: int | None, generation: int) -> None:
         """Own ``tp``, read from ``position`` on; forget whatever was known of it.
 
-        ``stored`` is the application's own next offset, where it has one: everything before it is done, so it
-        is committed if the group is behind it (a crash between storing a position and committing it).
+        What is before ``position`` may be acknowledged at once: an application that resumes ahead of the group
+        has it done and stored.
         """
-        ahead = stored is not None and stored > (committed or 0)
-        self._owned[tp] = _Owned(generation, position, stored if ahead else None, committed)
+        self._owned[tp] = _Owned(generation, position, None, committed)
 
     def revoke(self, tps: Collection[tuple[str, int]]) -> None:
         """Stop owning ``tps``: what is not committed now will be delivered again to the next owner."""
@@ -107,11 +108,26 @@ class Acknowledgements:
         """The partitions owned now."""
         return self._owned.keys()
 
-    def deliver(self, tp: tuple[str, int], last_offset: int) -> None:
-        """Note that records up to ``last_offset`` were handed to a stream."""
+    def deliver(self, tp: tuple[str, int], first_offset: int, last_offset: int) -> None:
+        """Note that these records are handed to a stream.
+
+        Raises PositionError where they begin before what was delivered: the log was reset under the reader.
+        """
+        owned = self._owned.get(tp)
+        if owned is None:
+            return
+        if first_offset < owned.delivered:
+            raise PositionError(
+                f"{tp[0]}[{tp[1]}] was read up to offset {owned.delivered} and now goes on at {first_offset}: "
+                "the topic was made anew or lost records. Remove the state stored for it to start over."
+            )
+        owned.delivered = last_offset + 1
+
+    def rewind(self, tp: tuple[str, int], offset: int) -> None:
+        """Note that ``tp`` is read from ``offset`` again."""
         owned = self._owned.get(tp)
         if owned is not None:
-            owned.delivered = max(owned.delivered, last_offset + 1)
+            owned.delivered = offset
 
     def acknowledge(self, tp: tuple[str, int], last_offset: int, generation: int | None = None) -> bool:
         """Vouch for everything up to and including ``last_offset``; whether that was accepted.

@@ -28,8 +28,8 @@ from faust.transport.conductor import Conductor as FaustConductor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.batch_consumer import Consumer, PositionError
-from streams.record_batch import BATCH_MAX_RECORDS, RecordBatch
+from streams.batch_consumer import Consumer
+from streams.record_batch import BATCH_MAX_RECORDS, PositionError, RecordBatch
 
 __all__ = ["BatchSchema", "Consumer", "PositionError", "PositionProvider", "RecordBatch", "Transport", "batch_topic"]
 
@@ -68,7 +68,9 @@ def batch_topic(app: Any, *names: str, partitions: int | None = None, buffer_bat
         raise ValueError("batch_topic needs the name of at least one topic")
     _batch_topics.setdefault(app, set()).update(names)
     # acks=False: streams neither track nor acknowledge these messages, and a stop does not wait for them.
-    return app.topic(*names, schema=BatchSchema(), partitions=partitions, acks=False, maxsize=max(2, buffer_batches))
+    topic = app.topic(*names, schema=BatchSchema(), partitions=partitions, acks=False)
+    topic.maxsize = max(2, buffer_batches)  # app.topic() takes a maxsize and drops it
+    return topic
 
 
 class Conductor(FaustConductor):  # type: ignore[misc]  # Faust's types are not followed
