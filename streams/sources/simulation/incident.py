@@ -89,17 +89,13 @@ RULES: Final[dict[IncidentType, Rule]] = {
         frozenset({"project"}), frozenset({"project", "vendor"}), (1.0, 0.05, 1.0), classes=2
     ),
     # strength: accuracy lost, .15 being fifteen points
-    IncidentType.VENDOR_DEGRADATION: Rule(
-        frozenset({"vendor"}), frozenset({"vendor", "project"}), (0.15, 0.01, 0.5)
-    ),
+    IncidentType.VENDOR_DEGRADATION: Rule(frozenset({"vendor"}), frozenset({"vendor", "project"}), (0.15, 0.01, 0.5)),
     # strength: accuracy of the bots' answers
     IncidentType.SPEEDING_BOTS: Rule(
         frozenset({"labelers"}), frozenset({"project", "vendor", "labelers", "new"}), (0.4, 0.0, 1.0)
     ),
     # strength: how much longer work takes, .4 being 40 % longer
-    IncidentType.HANDLING_TIME_DRIFT: Rule(
-        frozenset({"project"}), frozenset({"project", "vendor"}), (0.4, 0.01, 10.0)
-    ),
+    IncidentType.HANDLING_TIME_DRIFT: Rule(frozenset({"project"}), frozenset({"project", "vendor"}), (0.4, 0.01, 10.0)),
     # strength: share of the class's answers that become another
     IncidentType.MISSING_CLASS: Rule(
         frozenset({"project"}), frozenset({"project", "vendor"}), (1.0, 0.05, 1.0), classes=1

@@ -47,7 +47,7 @@ class Project(Spec):
     id: Name
     task_type: Id
     kind: Literal["class", "rating", "multiclass", "text"]
-    classes: dict[str, Positive] = {}
+    classes: dict[str, Positive] = Field(default_factory=dict)
     """class and rating: class to prior (normalised). multiclass: class to how often it is present."""
     handling_seconds: Positive
     """Median of an experienced labeler of average speed."""
@@ -64,7 +64,7 @@ class Project(Spec):
     """The tool tells active time from idle time."""
     open_tasks: Annotated[int, Field(ge=1)] = 40
     """How many tasks collect labels at the same time: more spreads a task's labels further in time."""
-    features: dict[str, Feature] = {}
+    features: dict[str, Feature] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -101,7 +101,7 @@ class Vendor(Spec):
     """Share of labelers who are poor from the start (accuracy .50 to .65)."""
     pace: Positive = 1.0
     """Handling time relative to the project's median."""
-    shift_starts: Annotated[list[Annotated[float, Field(ge=0, lt=24)]], Field(min_length=1)] = [9.0]
+    shift_starts: Annotated[tuple[Annotated[float, Field(ge=0, lt=24)], ...], Field(min_length=1)] = (9.0,)
     """Local hours; each labeler has one."""
     shift_hours: Annotated[float, Field(gt=0, le=14)] = 6.0
     weekend_share: Share = 0.25
@@ -126,7 +126,7 @@ class Scenario(Spec):
     duration: Duration
     projects: Annotated[list[Project], Field(min_length=1)]
     vendors: Annotated[list[Vendor], Field(min_length=1)]
-    incidents: list[Incident] = []
+    incidents: list[Incident] = Field(default_factory=list)
     revision_share: Share = 0.01
     idle_share: Share = 0.02
     """Share of annotations with an idle stretch inside."""

@@ -116,9 +116,7 @@ class Workforce:
         indices = [i for i in (self._project_index[n] for n in vendor.projects) if self._kind(i) in ("class", "rating")]
         indices = indices or [self._project_index[vendor.projects[0]]]
         project = indices[number % len(indices)]
-        labeler = Labeler(
-            len(self.labelers), f"model-{vendor.id}-{number + 1}", LabelerKind.MODEL, vendor, 0.0, 0.0, 0
-        )
+        labeler = Labeler(len(self.labelers), f"model-{vendor.id}-{number + 1}", LabelerKind.MODEL, vendor, 0.0, 0.0, 0)
         self.labelers.append(labeler)
         self._learn(labeler, [project], vendor.model_accuracy)
         labeler.sessions.append(Session(self._start_ms, self._end_ms, project))
