@@ -16,13 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
-
-log = structlog.get_logger()
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 STATUS_TABLE = "schema_migrations"
@@ -165,7 +162,6 @@ def _apply(client: Client, migration: Migration, clock: Callable[[], float] = ti
         "seconds": seconds,
     }
     client.command(f"{_ADD} {values}", parameters=parameters, settings={"async_insert": 0})
-    log.info("migration.applied", file=migration.file, seconds=round(seconds, 3), database=client.database)
     return Applied(migration.number, migration.name, migration.checksum, applied_at, seconds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -12,7 +13,13 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.asyncclient import AsyncClient
     from clickhouse_connect.driver.client import Client
 
-_VERSION_TRAILER: Final = re.compile(r"\s*\((?:for url [^)]*|version [^()]*(?:\([^()]*\))?)\)")
+_NOISE: Final = re.compile(
+    r"\s*\((?:for url [^)]*|version [^()]*(?:\([^()]*\))?)\)"
+    r"|Received ClickHouse exception, code: \d+, server response: "
+)
+
+# Without a handler of its own, what the library logs beside raising would go to standard error unformatted.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 
 def address(settings: ClickHouseSettings) -> str:
@@ -26,12 +33,12 @@ def address(settings: ClickHouseSettings) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """An error's text without the address and the server's version, which ClickHouse's messages repeat.
+    """An error's text without what the client repeats around it: code, address, the server's version.
 
     >>> message_of(ValueError("Code: 60. Unknown table t. (UNKNOWN_TABLE) (version 26.9.2.1) (for url http://h:1)"))
     'Code: 60. Unknown table t. (UNKNOWN_TABLE)'
     """
-    return _VERSION_TRAILER.sub("", str(error)).strip() or type(error).__name__
+    return _NOISE.sub("", str(error)).strip() or type(error).__name__
 
 
 def connect(settings: ClickHouseSettings, *, use_database: bool = True) -> Client:
@@ -62,7 +69,8 @@ def _arguments(settings: ClickHouseSettings, *, use_database: bool) -> dict[str,
     parts = urlsplit(settings.url)
     if "@" in parts.netloc:
         raise SettingsError(
-            f"clickhouse.url holds a user ({address(settings)} follows it): set clickhouse.user and password instead"
+            f"clickhouse.url must be {address(settings)} alone: user and password belong in clickhouse.user and"
+            " clickhouse.password (or password_file), which are never logged"
         )
     return {
         "interface": parts.scheme,

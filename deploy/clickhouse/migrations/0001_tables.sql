@@ -1,6 +1,6 @@
 -- Tables. Columns are schemas/rows.py, field by field. Every table is a ReplacingMergeTree: ORDER BY is the
 -- row's identity, the engine's argument its version, so that writing a row again changes nothing and writing
--- a later one replaces it. Read through the views of 0002, or with FINAL.
+-- a later one replaces it. Read through the views of 0002 and 0003, or with FINAL.
 -- The partition of a row follows from its identity, or two versions of it would never meet.
 -- fsync_after_insert: a worker acknowledges its Kafka offsets once the insert has returned.
 

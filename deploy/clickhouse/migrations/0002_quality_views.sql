@@ -1,6 +1,6 @@
--- Views: what BI reads. Each is a function of the stored rows and nothing else: no clock, no order of arrival.
+-- What BI reads. Every view here is a function of the stored rows and nothing else: no clock, no order of arrival.
 --
--- The three quality views hold the same measures by minute, hour and day. They read window_partials FINAL (a partial
+-- The three views hold the same measures by minute, hour and day. They read window_partials FINAL (a partial
 -- written again counts once), then add up source partitions and first offsets, which are shares of the same window.
 -- ALWAYS bound the time: WHERE minute >= ..., hour >= ... or day >= ... is pushed down to window_start, which
 -- leads the table's key and its partitions, so that only those granules are read and made FINAL.
@@ -9,8 +9,34 @@
 -- its bounds, g = 1.02: at most 1 % off. Distinct counts: the 512 smallest hashes of the union; fewer than 512 are
 -- counted, else (512 - 1) / (512th smallest / 2^64). Both are those of detectors/sketches.py.
 
-CREATE VIEW IF NOT EXISTS quality_by_minute AS
-SELECT
+CREATE VIEW IF NOT EXISTS quality_by_minute
+(
+    minute DateTime('UTC') COMMENT 'Start of the minute, UTC.',
+    project_id String COMMENT 'Queue of tasks under one guideline.',
+    task_type String COMMENT 'Kind of work.',
+    vendor_id String COMMENT 'Who supplies the labelers.',
+    annotations UInt64 COMMENT 'Annotations: revisions and late ones included, duplicates not.',
+    revisions UInt64 COMMENT 'Annotations whose labeler had answered the task before.',
+    duplicates UInt64 COMMENT 'Repeated events that were dropped.',
+    late UInt64 COMMENT 'Annotations that arrived after the watermark had passed their window.',
+    tasks UInt64 COMMENT 'Distinct tasks: exact below 512, then within about 5 %.',
+    labelers UInt64 COMMENT 'Distinct labelers: exact below 512, then within about 5 %.',
+    gold_seen UInt64 COMMENT 'Annotations of tasks whose answer is known.',
+    gold_right UInt64 COMMENT 'Those of gold_seen that gave the known answer.',
+    gold_accuracy Nullable(Float64) COMMENT 'gold_right / gold_seen; NULL without gold.',
+    consensus_seen UInt64 COMMENT 'Annotations that could be compared with a consensus of earlier answers.',
+    consensus_agreed UInt64 COMMENT 'Those of consensus_seen that agreed with it.',
+    consensus_agreement Nullable(Float64) COMMENT 'consensus_agreed / consensus_seen; NULL without any.',
+    handling_seconds Float64 COMMENT 'Handling time, summed.',
+    aht_seconds Nullable(Float64) COMMENT 'Average handling time: handling_seconds / annotations.',
+    handling_p50_seconds Nullable(Float64) COMMENT 'Median handling time, within 1 %.',
+    handling_p90_seconds Nullable(Float64) COMMENT '90th percentile of handling time, within 1 %.',
+    forecast_seen UInt64 COMMENT 'Annotations with a forecast of handling time.',
+    expected_handling_seconds Nullable(Float64) COMMENT 'Mean forecast; NULL without any.',
+    forecast_mae_seconds Nullable(Float64) COMMENT 'Mean absolute error of the forecasts; NULL without any.',
+    label_histogram Map(String, UInt64) COMMENT 'Annotations by answer.'
+)
+AS SELECT
     minute,
     project_id,
     task_type,
@@ -67,10 +93,36 @@ FROM
         task_type,
         vendor_id
 )
-COMMENT 'Quality of each segment by minute (event time, UTC). Bound minute in every query.';
+COMMENT 'Quality of each segment (project, task type, vendor) by minute of event time, UTC. Bound minute in every query.';
 
-CREATE VIEW IF NOT EXISTS quality_by_hour AS
-SELECT
+CREATE VIEW IF NOT EXISTS quality_by_hour
+(
+    hour DateTime('UTC') COMMENT 'Start of the hour, UTC.',
+    project_id String COMMENT 'Queue of tasks under one guideline.',
+    task_type String COMMENT 'Kind of work.',
+    vendor_id String COMMENT 'Who supplies the labelers.',
+    annotations UInt64 COMMENT 'Annotations: revisions and late ones included, duplicates not.',
+    revisions UInt64 COMMENT 'Annotations whose labeler had answered the task before.',
+    duplicates UInt64 COMMENT 'Repeated events that were dropped.',
+    late UInt64 COMMENT 'Annotations that arrived after the watermark had passed their window.',
+    tasks UInt64 COMMENT 'Distinct tasks: exact below 512, then within about 5 %.',
+    labelers UInt64 COMMENT 'Distinct labelers: exact below 512, then within about 5 %.',
+    gold_seen UInt64 COMMENT 'Annotations of tasks whose answer is known.',
+    gold_right UInt64 COMMENT 'Those of gold_seen that gave the known answer.',
+    gold_accuracy Nullable(Float64) COMMENT 'gold_right / gold_seen; NULL without gold.',
+    consensus_seen UInt64 COMMENT 'Annotations that could be compared with a consensus of earlier answers.',
+    consensus_agreed UInt64 COMMENT 'Those of consensus_seen that agreed with it.',
+    consensus_agreement Nullable(Float64) COMMENT 'consensus_agreed / consensus_seen; NULL without any.',
+    handling_seconds Float64 COMMENT 'Handling time, summed.',
+    aht_seconds Nullable(Float64) COMMENT 'Average handling time: handling_seconds / annotations.',
+    handling_p50_seconds Nullable(Float64) COMMENT 'Median handling time, within 1 %.',
+    handling_p90_seconds Nullable(Float64) COMMENT '90th percentile of handling time, within 1 %.',
+    forecast_seen UInt64 COMMENT 'Annotations with a forecast of handling time.',
+    expected_handling_seconds Nullable(Float64) COMMENT 'Mean forecast; NULL without any.',
+    forecast_mae_seconds Nullable(Float64) COMMENT 'Mean absolute error of the forecasts; NULL without any.',
+    label_histogram Map(String, UInt64) COMMENT 'Annotations by answer.'
+)
+AS SELECT
     hour,
     project_id,
     task_type,
@@ -127,10 +179,36 @@ FROM
         task_type,
         vendor_id
 )
-COMMENT 'Quality of each segment by hour (event time, UTC). Bound hour in every query.';
+COMMENT 'Quality of each segment (project, task type, vendor) by hour of event time, UTC. Bound hour in every query.';
 
-CREATE VIEW IF NOT EXISTS quality_daily AS
-SELECT
+CREATE VIEW IF NOT EXISTS quality_daily
+(
+    day Date COMMENT 'Start of the day, UTC.',
+    project_id String COMMENT 'Queue of tasks under one guideline.',
+    task_type String COMMENT 'Kind of work.',
+    vendor_id String COMMENT 'Who supplies the labelers.',
+    annotations UInt64 COMMENT 'Annotations: revisions and late ones included, duplicates not.',
+    revisions UInt64 COMMENT 'Annotations whose labeler had answered the task before.',
+    duplicates UInt64 COMMENT 'Repeated events that were dropped.',
+    late UInt64 COMMENT 'Annotations that arrived after the watermark had passed their window.',
+    tasks UInt64 COMMENT 'Distinct tasks: exact below 512, then within about 5 %.',
+    labelers UInt64 COMMENT 'Distinct labelers: exact below 512, then within about 5 %.',
+    gold_seen UInt64 COMMENT 'Annotations of tasks whose answer is known.',
+    gold_right UInt64 COMMENT 'Those of gold_seen that gave the known answer.',
+    gold_accuracy Nullable(Float64) COMMENT 'gold_right / gold_seen; NULL without gold.',
+    consensus_seen UInt64 COMMENT 'Annotations that could be compared with a consensus of earlier answers.',
+    consensus_agreed UInt64 COMMENT 'Those of consensus_seen that agreed with it.',
+    consensus_agreement Nullable(Float64) COMMENT 'consensus_agreed / consensus_seen; NULL without any.',
+    handling_seconds Float64 COMMENT 'Handling time, summed.',
+    aht_seconds Nullable(Float64) COMMENT 'Average handling time: handling_seconds / annotations.',
+    handling_p50_seconds Nullable(Float64) COMMENT 'Median handling time, within 1 %.',
+    handling_p90_seconds Nullable(Float64) COMMENT '90th percentile of handling time, within 1 %.',
+    forecast_seen UInt64 COMMENT 'Annotations with a forecast of handling time.',
+    expected_handling_seconds Nullable(Float64) COMMENT 'Mean forecast; NULL without any.',
+    forecast_mae_seconds Nullable(Float64) COMMENT 'Mean absolute error of the forecasts; NULL without any.',
+    label_histogram Map(String, UInt64) COMMENT 'Annotations by answer.'
+)
+AS SELECT
     day,
     project_id,
     task_type,
@@ -187,45 +265,4 @@ FROM
         task_type,
         vendor_id
 )
-COMMENT 'Quality of each segment by day (event time, UTC). Bound day in every query.';
-
--- Whether a minute is complete: no more annotations are expected, unless late. Not a column of quality_by_minute,
--- because it changes with the clock. A source partition of `annotations` that has not been heard of for 120 s is
--- idle and holds nothing back (twice pipeline.idle_partition_seconds, so that a slow checkpoint is not idleness);
--- when all are idle, the furthest watermark decides.
-CREATE VIEW IF NOT EXISTS window_completeness AS
-WITH
-    (
-        SELECT if(
-            countIf(updated_at >= now64(3, 'UTC') - INTERVAL 120 SECOND) > 0,
-            minIf(watermark, updated_at >= now64(3, 'UTC') - INTERVAL 120 SECOND),
-            max(watermark))
-        FROM source_progress FINAL
-        WHERE topic = 'annotations'
-    ) AS complete_until
-SELECT DISTINCT
-    toStartOfMinute(window_start) AS minute,
-    complete_until AS watermark,
-    minute + INTERVAL 1 MINUTE <= complete_until AS is_final
-FROM window_partials
-COMMENT 'Which minutes are complete. Join on minute; bound minute in every query.';
-
-CREATE VIEW IF NOT EXISTS annotation_scores_current AS
-SELECT * FROM annotation_scores FINAL
-COMMENT 'annotation_scores, each annotation once. Bound submitted_at in every query.';
-
-CREATE VIEW IF NOT EXISTS task_confidence_current AS
-SELECT * FROM task_confidence FINAL
-COMMENT 'task_confidence, each task once: what is believed now.';
-
-CREATE VIEW IF NOT EXISTS reviews_current AS
-SELECT * FROM reviews FINAL
-COMMENT 'reviews, each verdict once.';
-
-CREATE VIEW IF NOT EXISTS dead_letters_current AS
-SELECT * FROM dead_letters FINAL
-COMMENT 'dead_letters, each once, with its latest status.';
-
-CREATE VIEW IF NOT EXISTS source_progress_current AS
-SELECT * FROM source_progress FINAL
-COMMENT 'source_progress, each source partition once: where it is now.';
+COMMENT 'Quality of each segment (project, task type, vendor) by day of event time, UTC. Bound day in every query.';

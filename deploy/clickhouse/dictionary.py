@@ -1,0 +1,84 @@
+"""The data dictionary, made from the comments of a migrated database.
+
+python -m deploy.clickhouse.dictionary --url http://127.0.0.1:8123 > docs/data-dictionary.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+_HEAD = """# Data dictionary
+
+Made from the comments in `deploy/clickhouse/migrations` by `python -m deploy.clickhouse.dictionary`; do not edit.
+Times are UTC. BI reads the views; tables keep every version of a row until ClickHouse merges them.
+"""
+_TABLES = """
+SELECT name, engine = 'View' AS is_view, comment, sorting_key, partition_key, engine_full
+FROM system.tables WHERE database = {database:String} ORDER BY is_view DESC, name
+"""
+_COLUMNS = """
+SELECT table, name, type, comment FROM system.columns WHERE database = {database:String} ORDER BY table, position
+"""
+
+
+def describe(client: Client) -> str:
+    """Markdown: every view and table of the client's database, with the columns' types and meaning."""
+    parameters = {"database": client.database}
+    columns: dict[str, list[tuple[str, str, str]]] = {}
+    for table, name, type_name, comment in client.query(_COLUMNS, parameters=parameters).result_rows:
+        columns.setdefault(table, []).append((name, type_name, comment))
+    parts = [_HEAD]
+    section = None
+    for name, is_view, comment, sorting_key, partition_key, engine in client.query(
+        _TABLES, parameters=parameters
+    ).result_rows:
+        if section != is_view:
+            section = is_view
+            parts.append("## Views\n" if is_view else "## Tables\n")
+        parts.append(f"### {name}\n\n{comment}\n")
+        if not is_view:
+            version = engine.partition("(")[2].partition(")")[0]
+            partition = f" Partitioned by `{partition_key}`." if partition_key else ""
+            parts.append(f"Key `{sorting_key}`; the highest `{version}` counts.{partition}\n")
+        parts.append(_columns(name, columns[name]))
+    return "\n".join(parts)
+
+
+def _columns(table: str, columns: list[tuple[str, str, str]]) -> str:
+    if table.endswith("_current"):
+        return f"Columns: those of [{table.removesuffix('_current')}](#{table.removesuffix('_current')}).\n"
+    rows = [
+        f"| {name} | `{type_name}` | {comment.replace('|', chr(92) + '|')} |" for name, type_name, comment in columns
+    ]
+    return "\n".join(["| column | type | meaning |", "|---|---|---|", *rows, ""])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the dictionary of a migrated database."""
+    import clickhouse_connect
+
+    parser = argparse.ArgumentParser(prog="python -m deploy.clickhouse.dictionary", description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:8123", help="ClickHouse's HTTP address")
+    parser.add_argument("--database", default="labelwatch", help="a migrated database")
+    options = parser.parse_args(arguments)
+    parts = urlsplit(options.url)
+    client = clickhouse_connect.get_client(
+        interface=parts.scheme,
+        host=parts.hostname,
+        port=parts.port or 0,
+        username=parts.username,
+        password=parts.password or "",
+        database=options.database,
+    )
+    print(describe(client), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
