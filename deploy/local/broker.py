@@ -25,7 +25,7 @@ from deploy.local.object_store import ObjectStore
 from deploy.local.process_guard import die_with_parent, watch_parent
 
 log = structlog.get_logger()
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 2.0  # it waits for its clients to leave; killing it is safe, the store commits every put
 OVERRIDE_VARIABLE = "LABELWATCH_TANSU_BIN"
 
 
