@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import click
 
 from streams.sources.answers import LABEL_KINDS, LabelKind
 from streams.sources.replay import Disturb, ReplayReport
-from streams.sources.source import Source, SourceError
+from streams.sources.source import Message, Source, SourceError
 
 FILES = click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -77,6 +77,17 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def _defaults(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what a mapping may leave open."""
+    for option in (
+        click.option("--vendor", help="vendor_id, where the mapping names none."),
+        click.option("--task-type", help="task_type, where the mapping names none."),
+        click.option("--project", help="project_id, where the mapping names none."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.group(
     epilog="""\b
 Examples:
@@ -134,6 +145,122 @@ def figure_eight(
         exclude=exclude,
     )
     _run(source, options)
+
+
+@replay.command(
+    "csv",
+    epilog="""\b
+Examples:
+  labelwatch replay csv --mapping examples/mappings/answers_with_times.yaml answers.csv
+  labelwatch replay csv --mapping examples/mappings/active_crowd_toolkit.yaml ZenCrowd_us.csv.gz \\
+      --project zencrowd --task-type entity_relevance --vendor amt --limit 1000
+""",
+)
+@FILES
+@click.option("--mapping", required=True, type=click.Path(path_type=Path), help="YAML: columns to fields.")
+@_defaults
+@_common
+def csv(
+    files: tuple[Path, ...],
+    mapping: Path,
+    project: str | None,
+    task_type: str | None,
+    vendor: str | None,
+    options: _Options,
+) -> None:
+    """Delimited files, plain or gzip, as a mapping file describes them (docs/sources.md)."""
+    from streams.sources.delimited import Delimited
+    from streams.sources.mapping import load_mapping
+
+    try:
+        source = Delimited(files, load_mapping(mapping), project_id=project, task_type=task_type, vendor_id=vendor)
+    except SourceError as error:
+        raise click.ClickException(str(error)) from None
+    _run(source, options)
+
+
+@replay.command(
+    "jsonl",
+    epilog="""\b
+Examples:
+  labelwatch replay jsonl events.jsonl.gz
+  labelwatch replay jsonl --mapping examples/mappings/reviews.yaml verdicts.jsonl
+""",
+)
+@FILES
+@click.option("--mapping", type=click.Path(path_type=Path), help="YAML: keys to fields. Default: our own events.")
+@_defaults
+@_common
+def jsonl(
+    files: tuple[Path, ...],
+    mapping: Path | None,
+    project: str | None,
+    task_type: str | None,
+    vendor: str | None,
+    options: _Options,
+) -> None:
+    """JSON Lines, plain or gzip: labelwatch's own events, or any records with a mapping file."""
+    from streams.sources.json_lines import JsonLines
+    from streams.sources.mapping import load_mapping
+
+    try:
+        read = None if mapping is None else load_mapping(mapping)
+    except SourceError as error:
+        raise click.ClickException(str(error)) from None
+    _run(JsonLines(files, read, project_id=project, task_type=task_type, vendor_id=vendor), options)
+
+
+@replay.command(
+    epilog="""\b
+Examples:
+  labelwatch replay simulate --scenario calm --seed 1 --speed 600
+  labelwatch replay simulate --scenario incidents --seed 7 --truth truth.json
+  labelwatch replay simulate --scenario incidents --duplicates 0.05 --malformed 0.05 --shuffle-seconds 60
+""",
+)
+@click.option("--scenario", default="calm", show_default=True, metavar="calm|incidents|PATH", help="Or a YAML file.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same events.")
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Times as many labelers.")
+@click.option("--truth", type=click.Path(dir_okay=False, path_type=Path), help="Write what really happened, as JSON.")
+@click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share of messages sent again.")
+@click.option("--malformed", type=click.FloatRange(0, 1), default=0.0, help="Share of unusable messages beside them.")
+@click.option("--shuffle-seconds", type=click.FloatRange(0), default=0.0, help="Delay each by up to so long.")
+@_common
+def simulate(
+    scenario: str,
+    seed: int,
+    scale: float,
+    truth: Path | None,
+    duplicates: float,
+    malformed: float,
+    shuffle_seconds: float,
+    options: _Options,
+) -> None:
+    """An invented annotation operation, with incidents, and faults on its way if wanted."""
+    from streams.sources.disorder import Disorder, disorder
+    from streams.sources.simulate import Scenario, Simulation
+
+    try:
+        simulation = Simulation(Scenario.load(scenario).scaled(scale), seed)
+        if truth is not None:
+            simulation.write_truth(truth)
+    except SourceError as error:
+        raise click.ClickException(str(error)) from None
+    disturb: Disturb | None = None
+    disordered: list[Disorder] = []
+    if duplicates or malformed or shuffle_seconds:
+
+        def disturb(messages: Iterable[Message]) -> Iterable[Message]:
+            disordered.append(
+                disorder(
+                    messages, seed=seed, duplicates=duplicates, malformed=malformed, shuffle_seconds=shuffle_seconds
+                )
+            )
+            return disordered[-1]
+
+    _run(simulation, options, disturb)
+    for one in disordered:
+        click.echo(f"of these {one.counts.duplicates:,} duplicates and {one.counts.malformed:,} malformed")
 
 
 def _run(source: Source, options: _Options, disturb: Disturb | None = None) -> None:
