@@ -37,6 +37,7 @@ class Source(Protocol):
 
     def __iter__(self) -> Iterator[Item]:
         """Events ordered by event time; refused rows come first.
+        The simulator yields in arrival order, which is the same but for annotations that a stall holds back.
 
         Raises:
             SourceError: the file is missing, not readable or not of this format.
