@@ -299,3 +299,12 @@ _VERSION = '[ "$2" = version ] && { echo 2.40.3; exit 0; }'
 def test_the_check_passes_on_what_compose_says(tmp_path: Path, script: str, code: int, says: str) -> None:
     ran = _check_compose(tmp_path, script)
     assert (ran.returncode, says in ran.stdout + ran.stderr) == (code, True), ran.stderr
+
+
+def test_password_files_are_ignored_by_git() -> None:
+    secrets = [source["file"] for source in load_compose()["secrets"].values()]
+    paths = [resolved(path) for path in secrets]
+    asked = subprocess.run(["git", "check-ignore", *paths], cwd=ROOT, capture_output=True, text=True, check=False)
+    if asked.returncode == 128:
+        pytest.skip(f"git cannot say: {asked.stderr.strip()}")
+    assert asked.stdout.splitlines() == paths
