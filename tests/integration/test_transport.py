@@ -20,7 +20,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy.local.broker import broker_binary, broker_command
+from deploy.local.broker import broker_binary
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +37,12 @@ def broker() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen(broker_command(broker_binary(), port), stdout=subprocess.DEVNULL)
+    url = f"tcp://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [str(broker_binary()), "broker", "--silent", "--listener-url", url, "--advertised-listener-url", url,
+         "--storage-engine", "memory://tansu/"],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
     try:
         until(lambda: _listening(port), "the broker listens")
         yield f"127.0.0.1:{port}"
@@ -301,9 +306,10 @@ async def test_what_is_acknowledged_while_revoking_is_committed(cluster: Cluster
 
 
 async def test_equal_partitions_of_two_topics_are_on_one_worker(cluster: Cluster) -> None:
-    topics = [await cluster.topic(4), await cluster.topic(4)]
+    # Three partitions: round robin over both topics would split every pair between two workers.
+    topics = [await cluster.topic(3), await cluster.topic(3)]
     workers = [cluster.worker(*topics) for _ in range(2)]
-    until(lambda: [len(worker.owned()) for worker in workers] == [4, 4], "two partitions of each topic each")
+    until(lambda: sorted(len(worker.owned()) for worker in workers) == [2, 4], "one and two pairs of partitions")
     for worker in workers:
         of = {topic: {p for t, p in worker.owned() if t == topic} for topic in topics}
         assert of[topics[0]] == of[topics[1]]
@@ -313,8 +319,9 @@ async def test_a_slow_agent_holds_fetching_back_and_every_partition_progresses(c
     topic = await cluster.topic(4)
     await cluster.send(topic, dict.fromkeys(range(4), 12_000), size=2_000)  # 96 MB of values
     worker = cluster.worker(topic, delay_seconds=0.02)
-    until(lambda: len(worker.batches()) >= 60, "sixty batches delivered")
-    assert {batch["partition"] for batch in worker.batches()[:60]} == {0, 1, 2, 3}
+    until(lambda: len(offsets(worker.batches())) >= 24_000, "half of the backlog delivered")
+    shares = [len(offsets(worker.batches(partition))) for partition in range(4)]
+    assert min(shares) > 2_000, "every partition progresses while there is a backlog"
     until(lambda: len(offsets(worker.batches())) == 48_000, "the backlog delivered")
 
     batches = worker.batches()

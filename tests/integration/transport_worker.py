@@ -97,7 +97,10 @@ def build(config: dict[str, Any], log: Log) -> faust.App:
 
     if plain := config.get("plain_topic"):
 
-        @app.agent(app.topic(plain, value_type=bytes), name="plain")
+        @app.agent(
+            app.topic(plain, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"),
+            name="plain",
+        )
         async def read_plain(stream: Any) -> None:
             async for event in stream.events():
                 log.write(event="plain", offset=event.message.offset, value=event.value.decode())
