@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import runpy
 import shutil
 import socket
@@ -32,12 +33,20 @@ log = structlog.get_logger()
 HOST = "127.0.0.1"
 STATE_FILE = "broker.json"
 _FOLDER = Path(__file__).parent
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _PORT_TRIES = 3
 _LOG_LIMIT_BYTES = 10_000_000
-_PORT_TAKEN = "Address already in use"
+_PORT_TAKEN = re.compile(r"failed to bind to \S*:(\d+): Address already in use")
+
+
+class PortTakenError(KafkaServerError):
+    """Another program listens at a port that the broker was to use."""
+
+    def __init__(self, port: int, detail: str) -> None:
+        super().__init__(f"another program listens at {HOST}:{port}; stop it or give another port{detail}")
+        self.port = port
 
 
 @dataclass(frozen=True)
@@ -134,6 +143,8 @@ class ApacheKafka:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         if self.log_path.exists() and self.log_path.stat().st_size > _LOG_LIMIT_BYTES:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
+        if self.port:
+            _require_free(self.port)  # at once, rather than after the seconds that a broker takes to find out
         fixed, begin = self.port, time.monotonic()
         for attempt in range(_PORT_TRIES):
             client_port, controller = _free_ports()
@@ -142,9 +153,10 @@ class ApacheKafka:
                 self._start_once(java, classpath, controller)
                 break
             except KafkaServerError as error:
-                # Another program may take a free port before the broker does; a given port is the caller's to clear.
-                if fixed or _PORT_TAKEN not in str(error) or attempt == _PORT_TRIES - 1:
-                    self.port = fixed
+                self.port = fixed
+                # A port that was free a moment ago may be gone; a given one is the caller's to clear.
+                retry = isinstance(error, PortTakenError) and error.port != fixed
+                if not retry or attempt == _PORT_TRIES - 1:
                     raise
         log.info("kafka.started", bootstrap=self.bootstrap, seconds=round(time.monotonic() - begin, 2))
 
@@ -243,6 +255,9 @@ class ApacheKafka:
         while _cluster_at(self.port) != cluster:
             code = self._process.poll()
             if code is not None:
+                taken = _PORT_TAKEN.search(self._log_since(log_begin))
+                if taken is not None:
+                    raise PortTakenError(int(taken[1]), f" (log: {self.log_path})")
                 raise KafkaServerError(
                     f"Kafka ended with exit code {code} before it answered at {self.bootstrap}; "
                     + self._log_tail(log_begin)
@@ -261,11 +276,13 @@ class ApacheKafka:
                 return line.removeprefix("cluster.id=")
         raise KafkaServerError(f"{path} names no cluster.id; it was not written by Kafka. Move the folder away")
 
-    def _log_tail(self, begin: int, limit: int = 2_000) -> str:
+    def _log_since(self, begin: int) -> str:
         with self.log_path.open("rb") as file:
             file.seek(begin)
-            text = file.read().decode("utf-8", errors="replace").strip()
-        return f"see {self.log_path}, which ends:\n{text[-limit:]}"
+            return file.read().decode("utf-8", errors="replace").strip()
+
+    def _log_tail(self, begin: int, limit: int = 2_000) -> str:
+        return f"see {self.log_path}, which ends:\n{self._log_since(begin)[-limit:]}"
 
 
 def _cluster_at(port: int) -> str | None:
@@ -290,6 +307,15 @@ def _free_ports() -> tuple[int, int]:
         first.bind((HOST, 0))
         second.bind((HOST, 0))
         return first.getsockname()[1], second.getsockname()[1]
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections do not hold a port
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PortTakenError(port, f" ({error.strerror})") from None
 
 
 def _write_state(data_dir: Path, state: BrokerState) -> None:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from deploy.kafka import server
 from deploy.kafka.classpath import KafkaServerError, kafka_version
 from deploy.kafka.command import main
-from deploy.kafka.server import ApacheKafka, available, read_state, stop_recorded
+from deploy.kafka.server import ApacheKafka, PortTakenError, available, read_state, stop_recorded
 from deploy.local.stack_state import ProcessId
 
 with warnings.catch_warnings():
@@ -117,13 +117,34 @@ def test_a_second_broker_on_the_same_folder_is_refused(broker: ApacheKafka) -> N
     assert read_state(broker.data_dir) is not None
 
 
-def test_a_taken_port_is_an_error_that_shows_the_log(broker: ApacheKafka, tmp_path: Path) -> None:
+def test_a_given_port_that_is_taken_is_refused_at_once(broker: ApacheKafka, tmp_path: Path) -> None:
     other = ApacheKafka(tmp_path, broker.port)
 
-    with pytest.raises(KafkaServerError, match=rf"(?s){other.log_path}.*Address already in use"):
+    with pytest.raises(PortTakenError, match=f"another program listens at {broker.bootstrap}"):
         other.start()
 
     assert other.pid is None
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_free_port_that_was_lost_meanwhile_is_replaced(
+    broker: ApacheKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [server._free_ports(), (broker.port, server._free_ports()[0])]
+    monkeypatch.setattr(server, "_free_ports", others.pop)
+
+    with ApacheKafka(tmp_path) as other:  # the broker at the lost port answers, and must not be taken for this one
+        assert others == []
+        assert other.port != broker.port
+
+
+def test_a_broker_that_cannot_run_shows_its_log(tmp_path: Path) -> None:
+    kafka = ApacheKafka(tmp_path, heap_mb=1)
+
+    with pytest.raises(KafkaServerError, match=rf"(?s)exit code \d+ before it answered.*{kafka.log_path}.*heap"):
+        kafka.start()
+
+    assert kafka.pid is None
     assert read_state(tmp_path) is None
 
 

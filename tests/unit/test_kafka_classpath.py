@@ -1,4 +1,4 @@
-"""Finding Java and the jars of Kafka where something is missing; tests/integration/test_apache_kafka.py runs the broker."""
+"""Finding Java and Kafka's jars where something is missing; the integration test runs the broker itself."""
 
 from __future__ import annotations
 
