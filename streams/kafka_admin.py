@@ -122,9 +122,8 @@ def broker_errors(settings: KafkaSettings, doing: str) -> Iterator[None]:
     """Turn kafka-python's errors into one sentence with the address and what to do.
 
     Raises:
-        BrokerError: in place of any error of the client library, or when the broker is away.
+        BrokerError: in place of any error of the client library.
     """
-    require_broker(settings, doing)
     from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
     try:
@@ -137,6 +136,7 @@ def broker_errors(settings: KafkaSettings, doing: str) -> Iterator[None]:
 
 @contextmanager
 def _admin(settings: KafkaSettings, doing: str) -> Iterator[KafkaAdminClient]:
+    require_broker(settings, doing)
     from kafka import KafkaAdminClient
 
     with broker_errors(settings, doing):
@@ -234,6 +234,7 @@ def end_offsets(settings: KafkaSettings, partitions: Sequence[TopicPartition]) -
     Raises:
         BrokerError: the broker is away, refuses, or does not say within 10 s.
     """
+    require_broker(settings, "reading end offsets")
     from kafka import KafkaConsumer
 
     with broker_errors(settings, "reading end offsets"):
