@@ -129,9 +129,7 @@ def disorder(
     >>> [m.key for m in messy], messy.counts.duplicates
     ([b't-1', b't-1', b't-2', b't-2'], 2)
     """
-    return Disorder(
-        messages, seed=seed, duplicates=duplicates, malformed=malformed, shuffle_seconds=shuffle_seconds
-    )
+    return Disorder(messages, seed=seed, duplicates=duplicates, malformed=malformed, shuffle_seconds=shuffle_seconds)
 
 
 def malform(message: Message, rng: Random) -> tuple[Message, Malformation]:
@@ -195,7 +193,5 @@ _SPOIL: Final[dict[Malformation, Callable[[dict[str, Any]], None]]] = {
 }
 _OF_ANNOTATIONS: Final = tuple(Malformation)
 _OF_REVIEWS: Final = tuple(
-    kind
-    for kind in Malformation
-    if kind not in (Malformation.NOT_A_NUMBER, Malformation.SUBMITTED_BEFORE_STARTED)
+    kind for kind in Malformation if kind not in (Malformation.NOT_A_NUMBER, Malformation.SUBMITTED_BEFORE_STARTED)
 )

@@ -13,7 +13,7 @@ from streams.sources.simulation.operation import Operation
 from streams.sources.simulation.scenario import Scenario, ScenarioError
 from streams.sources.simulation.timeline import schedule
 from streams.sources.simulation.truth import Truth, truth_of, write
-from streams.sources.simulation.workforce import MODEL_GAP_SECONDS, Workforce
+from streams.sources.simulation.workforce import MODEL_HANDLING_SECONDS, Workforce
 from streams.sources.source import SourceError
 
 __all__ = ["Scenario", "ScenarioError", "Simulation", "Truth"]
@@ -48,13 +48,14 @@ class Simulation:
         start_ms, end_ms = to_ms(self.scenario.start), to_ms(self.scenario.end)
         events = 0.0
         for index, project in enumerate(self.scenario.projects):
-            human = model = 0
+            annotations = 0.0
             for labeler in self._workforce.labelers:
                 if index in labeler.skills:
-                    worked = labeler.work_ms(start_ms, end_ms, index)
-                    human, model = (human, model + worked) if labeler.is_model else (human + worked, model)
-            seconds = project.handling_seconds * _ESTIMATE_FACTOR + _ESTIMATE_GAP_SECONDS
-            annotations = human / 1000 / seconds + model / 1000 / (MODEL_GAP_SECONDS + 1.5)
+                    vendor = labeler.vendor
+                    seconds = project.handling_seconds * vendor.pace * _ESTIMATE_FACTOR + _ESTIMATE_GAP_SECONDS
+                    if labeler.is_model:
+                        seconds = vendor.model_gap_seconds + MODEL_HANDLING_SECONDS
+                    annotations += labeler.work_ms(start_ms, end_ms, index) / 1000 / seconds
             events += annotations * (1 + project.review_share + self.scenario.revision_share)
         return round(events)
 

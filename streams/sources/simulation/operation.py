@@ -20,7 +20,6 @@ from streams.sources.simulation.timeline import Period, ScheduledIncident, perio
 from streams.sources.simulation.workforce import (
     HOUR_MS,
     MINUTE_MS,
-    MODEL_GAP_SECONDS,
     MODEL_HANDLING_SECONDS,
     Labeler,
     Workforce,
@@ -174,7 +173,7 @@ class Operation:
     def _begin(self, labeler: Labeler, free_ms: int) -> None:
         """The labeler takes the next task; nothing where the last session is over."""
         rng, sessions = self._rng, labeler.sessions
-        gap = rng.expovariate(1.0 / (MODEL_GAP_SECONDS if labeler.is_model else _GAP_SECONDS))
+        gap = rng.expovariate(1.0 / (labeler.vendor.model_gap_seconds if labeler.is_model else _GAP_SECONDS))
         started_ms = free_ms + int(gap * 1000)
         position = self._session[labeler.index]
         while position < len(sessions) and sessions[position].end_ms <= started_ms:

@@ -93,6 +93,8 @@ class Vendor(Spec):
     labelers: Annotated[int, Field(ge=0)]
     models: Annotated[int, Field(ge=0)] = 0
     """Labelers of kind model: around the clock, fast, paced."""
+    model_gap_seconds: Positive = 60.0
+    """How a model is paced: mean seconds from one answer to the next task."""
     projects: Annotated[list[Name], Field(min_length=1)]
     accuracy: Annotated[float, Field(ge=0.5, le=0.99)] = 0.92
     accuracy_spread: Annotated[float, Field(ge=0, le=0.2)] = 0.03
@@ -195,9 +197,19 @@ class Scenario(Spec):
         def scale(count: int, least: int) -> int:
             return max(least, round(count * factor)) if count else 0
 
-        vendors = [
-            v.model_copy(update={"labelers": scale(v.labelers, 2), "models": scale(v.models, 1)}) for v in self.vendors
-        ]
+        def scale_vendor(vendor: Vendor) -> Vendor:
+            models = scale(vendor.models, 1)
+            # At least one model stays; it is slowed down so that models keep their share of the answers.
+            slower = models / (vendor.models * factor) if vendor.models else 1.0
+            return vendor.model_copy(
+                update={
+                    "labelers": scale(vendor.labelers, 2),
+                    "models": models,
+                    "model_gap_seconds": vendor.model_gap_seconds * slower,
+                }
+            )
+
+        vendors = [scale_vendor(vendor) for vendor in self.vendors]
         projects = [p.model_copy(update={"open_tasks": scale(p.open_tasks, p.overlap + 2)}) for p in self.projects]
         incidents = [
             i.model_copy(update={"target": i.target.model_copy(update={"labelers": scale(i.target.labelers, 1)})})

@@ -16,8 +16,10 @@ from streams.sources.simulation.scenario import Feature, Project
 
 #: How much longer the hardest task takes than the easiest, in log.
 _DIFFICULTY_SLOWS: Final = 0.35
-#: Open tasks that are tried for a labeler before a new one is drawn.
+#: Open tasks that are tried for a labeler at random before the backlog is gone through in order.
 _TRIES: Final = 6
+#: Open tasks, relative to those wanted, beyond which the oldest is given up with too few labels. Bounds memory.
+_BACKLOG: Final = 50
 
 
 @dataclass(slots=True)
@@ -50,15 +52,18 @@ class TaskQueue:
         self._features = [_FeatureDraw(name, feature) for name, feature in project.features.items()]
 
     def take(self, labeler: int) -> Task:
-        """A task this labeler has not done: an open one at random, or a new one while too few are open."""
-        rng, tasks = self._rng, self._open
-        if len(tasks) >= self._project.open_tasks:
+        """A task this labeler has not done: one of the oldest open ones, or a new one while too few are open."""
+        rng, tasks, wanted = self._rng, self._open, self._project.open_tasks
+        if len(tasks) >= wanted:
             for _ in range(_TRIES):
-                position = int(rng.random() * len(tasks))
-                task = tasks[position]
+                position = int(rng.random() * wanted)
+                if labeler not in tasks[position].labelers:
+                    return self._assign(position, labeler)
+            # Whoever works alone has done the oldest; the rest of the backlog is older than anything new.
+            for position, task in enumerate(tasks):
                 if labeler not in task.labelers:
                     return self._assign(position, labeler)
-            if len(tasks) >= 4 * self._project.open_tasks:
+            if len(tasks) >= _BACKLOG * wanted:
                 # Nobody left can finish it: it stays with fewer labels.
                 tasks.pop(0)
         tasks.append(self._draw())
@@ -69,9 +74,7 @@ class TaskQueue:
         task.labelers.append(labeler)
         task.missing -= 1
         if task.missing == 0:
-            last = self._open.pop()
-            if last is not task:
-                self._open[position] = last
+            del self._open[position]
         return task
 
     def _draw(self) -> Task:

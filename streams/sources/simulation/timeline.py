@@ -35,6 +35,8 @@ class ScheduledIncident:
     project: int | None
     labelers: frozenset[int]
     """Indices of the labelers affected."""
+    is_open: bool = False
+    """It lasts to the scenario's end, and for answers handed in after that too."""
     constants: dict[int, int] = field(default_factory=dict)
     """Constant spam: labeler to the index of the class that it always gives."""
 
@@ -44,7 +46,8 @@ class ScheduledIncident:
 
     def lasts_for(self, labeler: Labeler) -> int:
         """When it ends for a labeler: newcomers have no other way to work, however late their last answer is."""
-        return FOREVER if self.spec.target.new and labeler.index in self.labelers else self.end_ms
+        is_newcomer = self.spec.target.new and labeler.index in self.labelers
+        return FOREVER if self.is_open or is_newcomer else self.end_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ def schedule(scenario: Scenario, workforce: Workforce, rng: Random) -> list[Sche
     for row, spec in enumerate(scenario.incidents):
         begins, ends = spec.times(scenario.start, scenario.end)
         start_ms, end_ms = to_ms(begins), min(to_ms(ends), to_ms(scenario.end))
+        is_open = ends >= scenario.end
         project = index_of[spec.target.project] if spec.target.project else None
         hit = _choose(scenario, workforce, rng, spec, (start_ms, end_ms), project)
         if not hit:
@@ -80,7 +84,7 @@ def schedule(scenario: Scenario, workforce: Workforce, rng: Random) -> list[Sche
         is_constant = spec.answers == "constant"
         constants = {labeler.index: rng.randrange(1_000) for labeler in hit} if is_constant else {}
         indices = frozenset(labeler.index for labeler in hit)
-        scheduled.append(ScheduledIncident(spec, start_ms, end_ms, project, indices, constants))
+        scheduled.append(ScheduledIncident(spec, start_ms, end_ms, project, indices, is_open, constants))
     return scheduled
 
 

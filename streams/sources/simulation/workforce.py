@@ -15,8 +15,6 @@ from streams.sources.simulation.scenario import Project, Scenario, Vendor
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
-#: Models answer at once and are paced by their caller: seconds between two answers.
-MODEL_GAP_SECONDS = 60.0
 MODEL_HANDLING_SECONDS = 1.4
 #: A second project is worked on by this share of labelers, for this share of their sessions.
 _SECOND_PROJECT_SHARE = 0.35

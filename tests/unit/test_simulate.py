@@ -1,0 +1,230 @@
+"""The simulator as a source: determinism, order, validity, calm, scale, and agreement with its truth file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from schemas.events import AnnotationEvent, LabelerKind, ReviewEvent
+from schemas.labels import canonical, is_closed
+from schemas.times import to_ms
+from streams.sources.simulate import Scenario, Simulation, Truth
+from streams.sources.source import SourceError, to_message
+
+CALM = Scenario.load("calm").scaled(0.3)
+
+
+@pytest.fixture(scope="module")
+def calm() -> list[AnnotationEvent | ReviewEvent]:
+    return list(Simulation(CALM, seed=1))
+
+
+@pytest.fixture(scope="module")
+def calm_truth() -> Truth:
+    return Simulation(CALM, seed=1).truth()
+
+
+def annotations(events: Iterable[AnnotationEvent | ReviewEvent]) -> list[AnnotationEvent]:
+    return [event for event in events if isinstance(event, AnnotationEvent)]
+
+
+def digest(events: Iterable[AnnotationEvent | ReviewEvent]) -> str:
+    sha = hashlib.sha256()
+    for event in events:
+        message = to_message(event)
+        sha.update(message.topic.encode() + message.key + message.value)
+    return sha.hexdigest()
+
+
+def event_ms(event: AnnotationEvent | ReviewEvent) -> int:
+    return to_ms(event.submitted_at if isinstance(event, AnnotationEvent) else event.reviewed_at)
+
+
+def test_same_seed_gives_the_same_bytes_twice_and_in_another_object(calm: list[AnnotationEvent | ReviewEvent]) -> None:
+    simulation = Simulation(CALM, seed=1)
+    assert digest(simulation) == digest(simulation) == digest(calm)
+
+
+def test_another_seed_gives_another_operation(calm: list[AnnotationEvent | ReviewEvent]) -> None:
+    other = list(Simulation(CALM, seed=2))
+    assert {e.labeler_id for e in annotations(other) if e.labeler_kind is LabelerKind.HUMAN}.isdisjoint(
+        e.labeler_id for e in annotations(calm) if e.labeler_kind is LabelerKind.HUMAN
+    )
+    assert {e.task_id for e in annotations(other)} != {e.task_id for e in annotations(calm)}
+
+
+def test_events_come_in_event_time_order_and_have_their_own_ids(calm: list[AnnotationEvent | ReviewEvent]) -> None:
+    times = [event_ms(event) for event in calm]
+    assert times == sorted(times)
+    ids = [event.event_id for event in annotations(calm)]
+    assert len(ids) > 3_000
+    assert len(set(ids)) == len(ids)
+
+
+def test_events_survive_the_wire(calm: list[AnnotationEvent | ReviewEvent]) -> None:
+    for event in calm[::7]:
+        assert type(event).model_validate_json(to_message(event).value) == event
+
+
+def test_every_kind_of_label_and_of_labeler_and_reviews_appear() -> None:
+    events = list(Simulation(Scenario.load("incidents").scaled(0.1), seed=1))
+    assert {e.label.kind for e in annotations(events)} == {"class", "rating", "multiclass", "text"}
+    assert {e.labeler_kind for e in annotations(events)} == set(LabelerKind)
+    assert any(isinstance(e, ReviewEvent) and e.true_label is not None for e in events)
+    assert any(e.active_seconds is not None for e in annotations(events))
+    assert any(e.gold_label is not None for e in annotations(events))
+
+
+def test_a_labeler_does_a_task_once_but_for_revisions(calm: list[AnnotationEvent | ReviewEvent]) -> None:
+    seen: dict[tuple[str, str], int] = defaultdict(int)
+    for event in annotations(calm):
+        seen[event.task_id, event.labeler_id] += 1
+    revisions = sum(count - 1 for count in seen.values())
+    assert max(seen.values()) == 2
+    assert 0.005 < revisions / len(annotations(calm)) < 0.015
+
+
+def test_tasks_get_the_labels_the_project_wants_within_minutes_to_hours(
+    calm: list[AnnotationEvent | ReviewEvent],
+) -> None:
+    overlap = {project.id: project.overlap for project in CALM.projects}
+    labelers: dict[str, set[str]] = defaultdict(set)
+    times: dict[str, list[int]] = defaultdict(list)
+    wanted: dict[str, int] = {}
+    for event in annotations(calm):
+        labelers[event.task_id].add(event.labeler_id)
+        times[event.task_id].append(event_ms(event))
+        wanted[event.task_id] = overlap[event.project_id]
+    complete = [task for task in wanted if len(labelers[task]) == wanted[task]]
+    assert all(len(labelers[task]) <= wanted[task] for task in wanted)
+    assert len(complete) > 0.9 * len(wanted)
+    spreads = sorted((max(times[task]) - min(times[task])) / 60_000 for task in complete)
+    assert 1 < spreads[len(spreads) // 2] < 180
+
+
+def test_people_pause_and_models_do_not(calm: list[AnnotationEvent | ReviewEvent]) -> None:
+    longest: dict[LabelerKind, float] = defaultdict(float)
+    last: dict[str, AnnotationEvent] = {}
+    for event in annotations(calm):
+        if event.labeler_id in last:
+            gap = (event.started_at - last[event.labeler_id].submitted_at).total_seconds()
+            longest[event.labeler_kind] = max(longest[event.labeler_kind], gap)
+        last[event.labeler_id] = event
+    assert longest[LabelerKind.HUMAN] > 8 * 3600
+    assert longest[LabelerKind.MODEL] < 1800
+
+
+def test_handling_time_depends_on_the_labeler_and_idle_time_is_told_apart(
+    calm: list[AnnotationEvent | ReviewEvent],
+) -> None:
+    logs: dict[str, list[float]] = defaultdict(list)
+    for event in annotations(calm):
+        if event.project_id == "image-safety" and event.labeler_kind is LabelerKind.HUMAN:
+            logs[event.labeler_id].append(math.log(event.handling_seconds))
+    means = [math.fsum(values) / len(values) for values in logs.values() if len(values) > 50]
+    assert max(means) - min(means) > 0.3
+    idle = [
+        (e.submitted_at - e.started_at).total_seconds() - e.active_seconds
+        for e in annotations(calm)
+        if e.active_seconds is not None
+    ]
+    assert min(idle) > -0.002
+    assert 0.005 < sum(seconds > 30 for seconds in idle) / len(idle) < 0.06
+
+
+def test_nothing_happens_in_calm(calm: list[AnnotationEvent | ReviewEvent], calm_truth: Truth) -> None:
+    assert calm_truth.incidents == []
+    assert all(labeler.bad == [] for labeler in calm_truth.labelers)
+    assert all(
+        len({a.project_id for a in labeler.accuracy}) == len(labeler.accuracy) for labeler in calm_truth.labelers
+    )
+    known = {task.task_id: canonical(task.label) for task in calm_truth.tasks}
+    right: dict[bool, list[bool]] = {False: [], True: []}
+    middle = CALM.start + CALM.duration / 2
+    for event in annotations(calm):
+        if event.project_id == "image-safety":
+            right[event.submitted_at > middle].append(canonical(event.label) == known[event.task_id])
+    first, second = (sum(values) / len(values) for values in right.values())
+    assert abs(first - second) < 0.04
+
+
+@pytest.mark.parametrize("name", ["calm", "incidents"])
+def test_truth_agrees_with_the_stream(name: str) -> None:
+    simulation = Simulation(Scenario.load(name).scaled(0.2), seed=3)
+    truth = simulation.truth()
+    label_of = {(task.project_id, task.task_id): task for task in truth.tasks}
+    counts: dict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0])
+    periods = {
+        (labeler.labeler_id, project): [a for a in labeler.accuracy if a.project_id == project]
+        for labeler in truth.labelers
+        for project in {a.project_id for a in labeler.accuracy}
+    }
+    for event in annotations(simulation):
+        task = label_of[event.project_id, event.task_id]
+        assert (event.gold_label is not None) == task.is_gold
+        if event.gold_label is not None:
+            assert event.gold_label == task.label
+        mine = periods[event.labeler_id, event.project_id]
+        row = next(i for i, p in enumerate(mine) if p.end is None or event.submitted_at < p.end)
+        count = counts[event.labeler_id, event.project_id, row]
+        count[0] += 1
+        count[1] += canonical(event.label) == canonical(task.label) if is_closed(event.label) else 0
+    surprise, drawn = 0.0, 0
+    for (labeler_id, project_id), mine in periods.items():
+        for row, period in enumerate(mine):
+            answered, right = counts[labeler_id, project_id, row]
+            assert answered == period.answered
+            if project_id == "video-captions" or answered < 30:
+                continue
+            assert right == period.right
+            deviation = math.sqrt(answered * max(period.accuracy * (1 - period.accuracy), 0.01))
+            z = (right - answered * period.accuracy) / deviation
+            assert abs(z) < 4.5, (labeler_id, project_id, period)
+            surprise, drawn = surprise + z * z, drawn + 1
+    # A mean square near 1 says that stated accuracies are the real ones, and not merely close to them.
+    assert drawn > 10
+    assert surprise / drawn < 1 + 4 * math.sqrt(2 / drawn)
+
+
+def test_text_counts_as_right_when_it_would_be_accepted() -> None:
+    simulation = Simulation(CALM, seed=4)
+    truth = simulation.truth()
+    rows = [a for labeler in truth.labelers for a in labeler.accuracy if a.project_id == "video-captions"]
+    answered, right = sum(a.answered for a in rows), sum(a.right for a in rows)
+    assert answered > 50
+    assert 0.85 < right / answered < 0.99
+    verdicts = [e.accepted for e in simulation if isinstance(e, ReviewEvent) and e.project_id == "video-captions"]
+    assert sum(v is True for v in verdicts) > sum(v is False for v in verdicts)
+
+
+def test_written_truth_is_read_back_and_holds_one_task_a_line(tmp_path: Path, calm_truth: Truth) -> None:
+    path = tmp_path / "truth.json"
+    Simulation(CALM, seed=1).write_truth(path)
+    assert Truth.load(path) == calm_truth
+    lines = path.read_text().splitlines()
+    assert len(lines) == len(calm_truth.tasks) + 2
+    assert json.loads(lines[1].rstrip(","))["task_id"] == calm_truth.tasks[0].task_id
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_truth_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "absent" / "truth.json"
+    with pytest.raises(SourceError, match=r"absent/truth.json: the truth file cannot be written"):
+        Simulation(CALM.scaled(0.3), seed=1).write_truth(path)
+
+
+def test_estimate_is_near(calm: list[AnnotationEvent | ReviewEvent]) -> None:
+    assert abs(Simulation(CALM, seed=1).estimate() / len(calm) - 1) < 0.2
+
+
+def test_scale_changes_labelers_and_not_time() -> None:
+    half, twice = CALM.scaled(0.5), CALM.scaled(2)
+    assert sum(v.labelers for v in half.vendors) < sum(v.labelers for v in CALM.vendors)
+    assert [v.labelers for v in twice.vendors] == [2 * v.labelers for v in CALM.vendors]
+    assert half.duration == twice.duration == CALM.duration
