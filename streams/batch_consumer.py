@@ -157,9 +157,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
         return committed
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        for tp in super()._filter_tps_with_pending_acks(topics):
-            if not self._is_batch(tp.topic):
-                yield tp
+        yield from super()._filter_tps_with_pending_acks(topics)
         for topic, partition in self.acknowledgements.pending():
             tp = TP(topic, partition)
             if topics is None or tp in topics or topic in topics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -296,11 +297,16 @@ async def test_records_of_a_partition_with_a_full_buffer_are_still_delivered(con
 
 
 async def test_a_drained_buffer_ends_the_wait_for_an_active_partition(consumer: Any) -> None:
+    async def wait(event: asyncio.Event, timeout: float) -> None:  # the real one gives up after `timeout`
+        await event.wait()
+
+    consumer.wait = wait
     consumer._set_active_tps({A})
     consumer.on_buffer_full(A)
     consumer._thread.put({A: [Record(0)]})
     consumer.loop.call_soon(consumer.on_buffer_drop, A)
-    assert [tp for tp, _ in await items(consumer)] == [A]
+    async with asyncio.timeout(10):
+        assert [tp for tp, _ in await items(consumer)] == [A]
 
 
 async def test_a_fetch_that_arrives_while_the_flow_is_stopped_is_undone(consumer: Any) -> None:
@@ -344,6 +350,13 @@ async def test_streams_cannot_acknowledge_batches(consumer: Any, app: faust.App)
     consumer._acked[A].append(4)  # as Faust's compiled stream iterator does, past Consumer.ack
     assert await consumer.commit() is False
     assert consumer._thread.committed == []
+
+
+async def test_another_subscriber_does_not_turn_acknowledging_on(app: faust.App) -> None:
+    app.topics.add(app.topic("batches", "plain"))
+    await app.topics._update_indices()
+    assert app.topics.acks_enabled_for("plain")
+    assert not app.topics.acks_enabled_for("batches")
 
 
 async def test_commit_sends_one_past_the_acknowledged_offset(consumer: Any) -> None:
