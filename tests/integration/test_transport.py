@@ -305,6 +305,17 @@ async def test_what_is_acknowledged_while_revoking_is_committed(cluster: Cluster
     assert second.batches()[0]["first"] == 100
 
 
+async def test_a_stopping_worker_can_acknowledge_and_commit_a_last_time(cluster: Cluster) -> None:
+    topic = await cluster.topic(1)
+    await cluster.send(topic, {0: 100})
+    worker = cluster.worker(topic, acknowledge="on_shutdown", commit_interval=600)
+    until(lambda: len(offsets(worker.batches())) == 100, "everything delivered")
+    assert await cluster.committed(topic) is None
+    assert worker.stop() == 0
+    assert [line["committed"] for line in worker.lines("late")] == [True]
+    assert await cluster.committed(topic) == 100
+
+
 async def test_equal_partitions_of_two_topics_are_on_one_worker(cluster: Cluster) -> None:
     # Three partitions: round robin over both topics would split every pair between two workers.
     topics = [await cluster.topic(3), await cluster.topic(3)]

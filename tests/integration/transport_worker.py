@@ -74,6 +74,13 @@ def build(config: dict[str, Any], log: Log) -> faust.App:
             for tp, batch in last_seen.items():
                 log.write(event="late", accepted=app.consumer.acknowledge(tp, batch.last_offset, batch.generation))
 
+    @app.on_before_shutdown.connect
+    async def shutdown(_: Any, **__: Any) -> None:
+        if config.get("acknowledge") == "on_shutdown":
+            for tp, batch in last_seen.items():
+                app.consumer.acknowledge(tp, batch.last_offset, batch.generation)
+            log.write(event="late", committed=await app.consumer.commit_now())
+
     async def read(stream: Any) -> None:
         async for event in stream.noack().events():
             batch: RecordBatch = event.value
