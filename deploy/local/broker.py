@@ -2,8 +2,9 @@
 
     python -m deploy.local.broker --port 9092 --data DIR
 
-This process supervises the binary, which cannot watch a parent itself, and is the bucket it stores in
-(see `object_store`). docs/adr/0002-embedded-stack.md has the figures and the broker's known defects.
+This process supervises the binary, which cannot watch a parent itself, is the bucket it stores in
+(`object_store`), and relays its clients (`kafka_relay`). docs/adr/0002-embedded-stack.md has the figures
+and the broker's known defects.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import structlog
 from aiohttp import web
 
+from deploy.local.broker_files import CLUSTER, end_offset, mend
+from deploy.local.kafka_relay import KafkaRelay
 from deploy.local.object_protocol import BUCKET, object_store_app
 from deploy.local.object_store import ObjectStore
 from deploy.local.process_guard import die_with_parent, watch_parent
@@ -59,30 +64,34 @@ def broker_binary() -> Path:
     )
 
 
-def broker_command(binary: Path, port: int) -> list[str]:
-    """The argument list that serves the bucket on 127.0.0.1:`port`."""
-    address = f"tcp://127.0.0.1:{port}"
+def broker_command(binary: Path, port: int, advertised_port: int) -> list[str]:
+    """The argument list that serves the bucket on 127.0.0.1:`port` to clients of `advertised_port`."""
     return [
-        str(binary), "broker", "--silent", "--cluster-id", "labelwatch", "--listener-url", address,
-        "--advertised-listener-url", address, "--storage-engine", f"s3://{BUCKET}/",
+        str(binary), "broker", "--silent", "--cluster-id", CLUSTER, "--listener-url", f"tcp://127.0.0.1:{port}",
+        "--advertised-listener-url", f"tcp://127.0.0.1:{advertised_port}", "--storage-engine", f"s3://{BUCKET}/",
     ]  # fmt: skip
 
 
 async def serve(port: int, data_dir: Path) -> int:
-    """Run store and broker until told to stop, or until the broker ends by itself.
+    """Run store, broker and relay until told to stop, or until the broker ends by itself.
 
-    Returns 0 after a requested stop, else 1.
+    Returns 0 after a requested stop, else 1. Raises OSError when the port is taken.
     """
     access_key = secrets.token_hex(16)
     store = ObjectStore(data_dir / "broker.sqlite")
+    for key in mend(store):
+        log.warning("broker.unwritten_offsets_taken_back", key=key)
     runner = web.AppRunner(object_store_app(store, access_key), access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=256).start()
     store_port = runner.addresses[0][1]
+    broker_port = _free_port()
+    relay = KafkaRelay(broker_port, partial(end_offset, store))
+    await relay.start(port)
     # The main thread starts the binary and stays until the end, so the death signal, which follows the
     # starting thread, means the death of this process.
     child = await asyncio.create_subprocess_exec(
-        *broker_command(broker_binary(), port),
+        *broker_command(broker_binary(), broker_port, port),
         stdin=asyncio.subprocess.DEVNULL,
         env={
             "RUST_LOG": "warn",
@@ -106,6 +115,7 @@ async def serve(port: int, data_dir: Path) -> int:
     asked = asyncio.create_task(stop.wait())
     await asyncio.wait((ended, asked), return_when=asyncio.FIRST_COMPLETED)
     requested = not ended.done()
+    await relay.stop()
     if requested:
         child.terminate()
         try:
@@ -122,6 +132,12 @@ async def serve(port: int, data_dir: Path) -> int:
     return 0 if requested else 1
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.broker", description=__doc__)
     parser.add_argument("--port", type=int, default=9092, help="port on 127.0.0.1")
@@ -129,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return asyncio.run(serve(options.port, options.data))
-    except BrokerMissingError as error:
+    except (BrokerMissingError, OSError) as error:
         print(f"broker: {error}", file=sys.stderr)
         return 1
 

@@ -74,6 +74,21 @@ class ObjectStore:
     def delete(self, key: str) -> None:
         self._db.execute("DELETE FROM objects WHERE key = ?", (key,))
 
+    def keys(self, prefix: str, suffix: str) -> list[str]:
+        """Every key that begins and ends so, in order."""
+        rows = self._db.execute(
+            "SELECT key FROM objects WHERE key >= ? AND key < ? ORDER BY key", (prefix, prefix + _LAST)
+        )
+        return [key for (key,) in rows if key.endswith(suffix)]
+
+    def last(self, prefix: str) -> tuple[str, bytes] | None:
+        """The greatest key under a prefix, with its body."""
+        row: tuple[str, bytes] | None = self._db.execute(
+            "SELECT key, body FROM objects WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT 1",
+            (prefix, prefix + _LAST),
+        ).fetchone()
+        return row
+
     def page(
         self, prefix: str, after: str, delimiter: str, limit: int
     ) -> tuple[list[tuple[str, int, str, str]], list[str], str | None]:

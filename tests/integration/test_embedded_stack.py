@@ -17,6 +17,7 @@ from typing import Any
 import clickhouse_connect
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from click.testing import CliRunner, Result
 
 from deploy.local.daemon import stop_stack
@@ -125,6 +126,40 @@ async def test_aiokafka_group_reads_commits_and_resumes(stack: EmbeddedStack) ->
             await producer.send_and_wait("two", b"later", key=b"k")
     finally:
         await producer.stop()
+
+
+def test_the_end_of_a_partition_is_its_end(stack: EmbeddedStack) -> None:
+    """The broker itself would answer with the first offset of the last batch, plus one."""
+    bootstrap = stack.kafka_bootstrap
+    make_topic(bootstrap, "ends", partitions=1)
+    partition = TopicPartition("ends", 0)
+    reader = KafkaConsumer(bootstrap_servers=bootstrap)
+    try:
+        assert reader.end_offsets([partition]) == {partition: 0}
+        produce(bootstrap, "ends", [b"x"] * 700)
+        assert reader.end_offsets([partition]) == {partition: 700}
+        assert reader.beginning_offsets([partition]) == {partition: 0}
+    finally:
+        reader.close()
+
+
+async def test_aiokafka_produces_idempotently_and_topics_are_not_made_by_chance(stack: EmbeddedStack) -> None:
+    bootstrap = stack.kafka_bootstrap
+    make_topic(bootstrap, "idempotent")
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, request_timeout_ms=1000)
+    await producer.start()
+    try:
+        sent = await producer.send_and_wait("idempotent", b"1")
+        assert sent.offset == 0
+        with pytest.raises(KafkaError):
+            await producer.send_and_wait("misspelt", b"1")
+    finally:
+        await producer.stop()
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        assert "misspelt" not in admin.list_topics()
+    finally:
+        admin.close()
 
 
 # --- restarts and ends ----------------------------------------------------------------------------------
