@@ -23,7 +23,7 @@ def _client(settings: ClickHouseSettings, *, use_database: bool) -> Iterator[Cli
     """A client; ClickHouse's errors while connecting or using it end the command with exit code 1."""
     from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
-    from streams.sinks.connection import address, connect, message_of
+    from streams.sinks.connection import connect, message_of
 
     client = None
     try:
@@ -33,11 +33,11 @@ def _client(settings: ClickHouseSettings, *, use_database: bool) -> Iterator[Cli
         code = error.code if isinstance(error, Error) else None
         if client is None and code is None:
             raise click.ClickException(
-                f"cannot reach ClickHouse at {address(settings)} (clickhouse.url): {_reason(error)}\n"
+                f"cannot reach ClickHouse at {settings.url} (clickhouse.url): {_reason(error)}\n"
                 "Start it with `labelwatch up`, or set LABELWATCH_CLICKHOUSE__URL."
             ) from None
         hint = "\nCreate it with `labelwatch migrate`." if code in _MISSING_CODES else ""
-        raise click.ClickException(f"ClickHouse at {address(settings)}: {message_of(error)}{hint}") from None
+        raise click.ClickException(f"ClickHouse at {settings.url}: {message_of(error)}{hint}") from None
     finally:
         if client is not None:
             client.close()

@@ -15,7 +15,7 @@ import structlog
 
 from schemas.rows import TABLES, Row
 from streams.settings import ClickHouseSettings
-from streams.sinks.connection import address, connect_async, message_of
+from streams.sinks.connection import connect_async, message_of
 from streams.sinks.pending import Pending
 from streams.sinks.retry import Backoff, Kind, OnRetry, classify, retry
 from streams.sinks.sink import SinkError
@@ -191,7 +191,7 @@ class ClickHouseSink:
             await self._retry(table, run)
 
     async def _retry(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
-        where = f"ClickHouse at {address(self._settings)}, database {self._settings.database}, {what}"
+        where = f"ClickHouse at {self._settings.url}, database {self._settings.database}, {what}"
         try:
             return await retry(
                 operation,
@@ -230,7 +230,7 @@ class ClickHouseSink:
         for table, row in TABLES.items():
             if tuple(types.get(table, {})) != row._fields:
                 raise SinkError(
-                    f"ClickHouse at {address(self._settings)}, database {self._settings.database}: table {table} does"
+                    f"ClickHouse at {self._settings.url}, database {self._settings.database}: table {table} does"
                     " not have this release's columns; run `labelwatch migrate`"
                 )
         return types

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from streams.settings import ClickHouseSettings, SettingsError
+from streams.settings import ClickHouseSettings
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.asyncclient import AsyncClient
@@ -20,16 +20,6 @@ _NOISE: Final = re.compile(
 
 # Without a handler of its own, what the library logs beside raising would go to standard error unformatted.
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
-
-
-def address(settings: ClickHouseSettings) -> str:
-    """Where ClickHouse is looked for, without anything secret.
-
-    >>> address(ClickHouseSettings(url="http://127.0.0.1:8123"))
-    'http://127.0.0.1:8123'
-    """
-    parts = urlsplit(settings.url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def message_of(error: BaseException) -> str:
@@ -48,7 +38,6 @@ def connect(settings: ClickHouseSettings, *, use_database: bool = True) -> Clien
         use_database: False where the database may not exist yet; ``client.database`` is then set after connecting.
 
     Raises:
-        SettingsError: user and password in the address.
         clickhouse_connect.driver.exceptions.ClickHouseError: not reachable, or refused.
     """
     import clickhouse_connect
@@ -67,11 +56,6 @@ async def connect_async(settings: ClickHouseSettings) -> AsyncClient:
 
 def _arguments(settings: ClickHouseSettings, *, use_database: bool) -> dict[str, Any]:
     parts = urlsplit(settings.url)
-    if "@" in parts.netloc:
-        raise SettingsError(
-            f"clickhouse.url must be {address(settings)} alone: user and password belong in clickhouse.user and"
-            " clickhouse.password (or password_file), which are never logged"
-        )
     return {
         "interface": parts.scheme,
         "host": parts.hostname,

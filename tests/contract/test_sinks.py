@@ -1,0 +1,241 @@
+"""What every sink does, run on each of them."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import clickhouse_connect
+import pytest
+
+from deploy.clickhouse.migrate import migrate
+from deploy.local.stack import EmbeddedStack
+from schemas.rows import (
+    TABLES,
+    AnnotationScoreRow,
+    DeadLetterRow,
+    PartitionClaimRow,
+    ReviewRow,
+    Row,
+    SourceProgressRow,
+    StateRow,
+    TaskConfidenceRow,
+    WindowPartialRow,
+)
+from streams.settings import ClickHouseSettings
+from streams.sinks.clickhouse import ClickHouseSink
+from streams.sinks.sink import MemorySink, Sink
+from streams.sinks.tables import KEYS
+
+T0 = 1_767_596_400_000  # 2026-01-05 07:00 UTC
+
+EXAMPLES: dict[str, Row] = {
+    "annotation_scores": AnnotationScoreRow(
+        project_id="captions",
+        task_type="image_caption",
+        vendor_id="acme",
+        submitted_at=T0 + 1,
+        event_id="e-1",
+        task_id="t-1",
+        labeler_id="ana",
+        labeler_kind="human",
+        label_kind="class",
+        label="naïve 'quoted' \\ \t 漢",
+        gold_label=None,
+        gold_correct=None,
+        agrees_with_consensus=True,
+        started_at=T0 - 20_001,
+        handling_seconds=20.002,
+        expected_handling_seconds=None,
+        is_revision=False,
+        is_late=True,
+        ingested_at=T0 + 100,
+        source_partition=3,
+        source_offset=17,
+    ),
+    "task_confidence": TaskConfidenceRow("captions", "t-1", "image_caption", "cat", 0.87, 3, None, T0, 3, 17),
+    "reviews": ReviewRow("captions", "t-1", "ana", "rob", T0, "cat", None, T0 + 5, 3, 18),
+    "window_partials": WindowPartialRow(
+        window_start=T0,
+        project_id="captions",
+        task_type="image_caption",
+        vendor_id="acme",
+        source_partition=3,
+        first_offset=0,
+        last_offset=17,
+        annotations=3,
+        revisions=1,
+        duplicates=2,
+        late=0,
+        gold_seen=2,
+        gold_right=1,
+        consensus_seen=2,
+        consensus_agreed=2,
+        handling_microseconds=60_000_001,
+        handling_sketch={-348: 1, 152: 2},
+        forecast_seen=1,
+        forecast_microseconds=20_000_000,
+        forecast_error_microseconds=1,
+        task_hashes=[5, 2**64 - 1],
+        labeler_hashes=[7],
+        label_histogram={"cat": 2, "": 1},
+    ),
+    "dead_letters": DeadLetterRow("annotations", 3, 19, "t-1", "not_json", "it is not", "{", 1, T0, "new", 1),
+    "source_progress": SourceProgressRow("app", "annotations", 3, -1, T0, 20, 17, 2, 1, T0 + 1, 1),
+    "state": StateRow("app", 3, "task", "t-1", 17, 1, '{"labels": {}}', False),
+    "partition_claims": PartitionClaimRow("app", 3, 1, "worker-1", T0),
+}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack(data_dir=tmp_path_factory.mktemp("stack"), kafka_port=0, clickhouse_port=0) as started:
+        yield started
+
+
+@pytest.fixture
+async def clickhouse(stack: EmbeddedStack) -> AsyncIterator[ClickHouseSink]:
+    settings = ClickHouseSettings(url=stack.clickhouse_url, database=f"contract_{uuid.uuid4().hex}")
+    with clickhouse_connect.get_client(dsn=stack.clickhouse_url, autogenerate_session_id=False) as client:
+        client.database = settings.database
+        migrate(client)
+        sink = ClickHouseSink(settings, clock=Clock())
+        yield sink
+        await sink.close()
+        client.command(f"DROP DATABASE {settings.database} SYNC")
+
+
+@pytest.fixture(params=["memory", "clickhouse"])
+def sink(request: pytest.FixtureRequest) -> Sink:
+    if request.param == "memory":
+        return MemorySink(clock=Clock())
+    made: Sink = request.getfixturevalue("clickhouse")
+    return made
+
+
+class Clock:
+    """Ten seconds pass with every reading."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 10.0
+        return self.now
+
+
+def later(table: str, row: Row, by: int = 1) -> Row:
+    version = KEYS[table].version
+    return row._replace(**{version: getattr(row, version) + by})
+
+
+def test_there_is_an_example_of_every_table() -> None:
+    assert set(EXAMPLES) == set(TABLES) == set(KEYS)
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_what_is_written_is_read(sink: Sink, table: str) -> None:
+    row = EXAMPLES[table]
+    await sink.write({table: [row]})
+    (found,) = await sink.read(table)
+    assert found == row
+    assert type(found) is TABLES[table]
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_writing_again_changes_nothing(sink: Sink, table: str) -> None:
+    row = EXAMPLES[table]
+    await sink.write({table: [row, row]})
+    await sink.write({table: [row]})
+    assert await sink.read(table) == [row]
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_the_highest_version_counts_in_any_order(sink: Sink, table: str) -> None:
+    row = EXAMPLES[table]
+    await sink.write({table: [later(table, row, 2), row]})
+    await sink.write({table: [later(table, row, 1)]})
+    assert await sink.read(table) == [later(table, row, 2)]
+    await sink.write({table: [later(table, row, 3)]})
+    assert await sink.read(table) == [later(table, row, 3)]
+
+
+async def test_of_equal_versions_the_last_written_counts(sink: Sink) -> None:
+    row = EXAMPLES["task_confidence"]
+    await sink.write({"task_confidence": [row, row._replace(confidence=0.1)]})
+    assert await sink.read("task_confidence") == [row._replace(confidence=0.1)]
+    await sink.write({"task_confidence": [row._replace(confidence=0.2)]})
+    assert await sink.read("task_confidence") == [row._replace(confidence=0.2)]
+
+
+async def test_a_deleted_row_is_gone_until_a_later_version(sink: Sink) -> None:
+    row = EXAMPLES["state"]
+    assert isinstance(row, StateRow)
+    await sink.write({"state": [row]})
+    await sink.write({"state": [row._replace(version=18, is_deleted=True, payload="")]})
+    assert await sink.read("state") == []
+    await sink.write({"state": [row]})  # a replay
+    assert await sink.read("state") == []
+    await sink.write({"state": [row._replace(version=19)]})
+    assert await sink.read("state") == [row._replace(version=19)]
+
+
+async def test_read_filters_and_orders_by_identity(sink: Sink) -> None:
+    row = EXAMPLES["state"]
+    rows = [row._replace(source_partition=p, key=k) for p in (1, 0) for k in ("b", "a", "漢", "B")]
+    await sink.write({"state": rows})
+    found = await sink.read("state", app_id="app", source_partition=1)
+    assert [(r.source_partition, r.key) for r in found if isinstance(r, StateRow)] == [
+        (1, "B"), (1, "a"), (1, "b"), (1, "漢"),
+    ]  # fmt: skip
+    assert await sink.read("state", app_id="other") == []
+
+
+async def test_unknown_names_are_refused(sink: Sink) -> None:
+    with pytest.raises(KeyError, match="no table 'nope'"):
+        await sink.write({"nope": []})
+    with pytest.raises(KeyError, match="no table 'nope'"):
+        sink.add("nope", [])
+    with pytest.raises(KeyError, match="no table 'nope'"):
+        await sink.read("nope")
+    with pytest.raises(KeyError, match="no column 'nope'"):
+        await sink.read("state", nope=1)
+
+
+async def test_added_rows_wait_for_the_flush(sink: Sink) -> None:
+    assert sink.oldest_pending_age(now=100.0) == 0.0
+    sink.add("state", [])
+    assert (sink.pending_rows, sink.oldest_pending_age(now=100.0)) == (0, 0.0)
+    sink.add("state", [EXAMPLES["state"]])  # the clock says 10
+    sink.add("reviews", [EXAMPLES["reviews"]])
+    assert sink.pending_rows == 2
+    assert sink.oldest_pending_age(now=25.0) == 15.0
+    assert await sink.read("state") == []
+    assert await sink.flush() == 2
+    assert (sink.pending_rows, sink.oldest_pending_age(now=100.0)) == (0, 0.0)
+    assert await sink.read("state") == [EXAMPLES["state"]]
+    assert await sink.read("reviews") == [EXAMPLES["reviews"]]
+    assert await sink.flush() == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_both_sinks_agree_on_random_histories(clickhouse: ClickHouseSink, seed: int) -> None:
+    rng = random.Random(seed)
+    memory = MemorySink()
+    row = EXAMPLES["state"]
+    assert isinstance(row, StateRow)
+    for _ in range(8):
+        rows = [
+            row._replace(
+                key=rng.choice("abc"),
+                source_partition=rng.randrange(2),
+                version=rng.randrange(6),
+                payload=str(rng.random()),
+                is_deleted=rng.random() < 0.3,
+            )
+            for _ in range(rng.randrange(1, 6))
+        ]
+        await memory.write({"state": rows})
+        await clickhouse.write({"state": rows})
+        assert await clickhouse.read("state") == await memory.read("state")
