@@ -13,6 +13,9 @@ from schemas.times import UtcTime
 FIRST_BYTES = 256
 #: How much of it the dead-letter topic keeps, so that a replay is possible. Larger ones are cut and say so.
 MAX_PAYLOAD_BYTES = 524_288
+#: How much of its key. A task id has at most 800 bytes; a longer key is never right, and must not make the dead
+#: letter larger than a Kafka message may be.
+MAX_KEY_BYTES = 1_024
 
 
 class Reason(StrEnum):

@@ -82,24 +82,28 @@ def canonical(label: Label) -> str:
         case MulticlassLabel():
             return "|".join(sorted(set(label.values)))
         case RatingLabel():
-            return f"{label.value:.12g}"
+            return _number(label.value)
         case SpanLabel():
-            return "|".join(sorted(f"{s.start:.12g}-{s.end:.12g}:{s.value}" for s in label.spans))
+            return "|".join(sorted(f"{_number(s.start)}-{_number(s.end)}:{s.value}" for s in label.spans))
         case _:
             return label.value
 
 
 def classes_of(label: Label) -> tuple[str, ...]:
-    """The classes that an answer names; empty for free text and ratings (their sets are open)."""
+    """The classes that an answer names: once each, or once a span; empty for free text and ratings (open sets)."""
     match label:
         case ClassLabel():
             return (label.value,)
         case MulticlassLabel():
-            return tuple(label.values)
+            return tuple(dict.fromkeys(label.values))
         case SpanLabel():
             return tuple(span.value for span in label.spans)
         case _:
             return ()
+
+
+def _number(value: float) -> str:
+    return f"{value + 0.0:.12g}"  # adding zero makes -0 the 0 that it equals
 
 
 def is_closed(label: Label) -> bool:

@@ -43,6 +43,9 @@ class Refusal(NamedTuple):
 _ANNOTATIONS: Final = TypeAdapter(list[AnnotationEvent])
 _REVIEWS: Final = TypeAdapter(list[ReviewEvent])
 _SHOWN_CHARS: Final = 80
+#: Names and tags inside a message can be as long as the message: what is said about them must not be, since a dead
+#: letter has to fit into a Kafka message together with its payload.
+_MESSAGE_CHARS: Final = 300
 
 
 def decode_annotations(records: Sequence[Record]) -> list[AnnotationEvent | Refusal]:
@@ -143,12 +146,13 @@ def _refusals(error: ValidationError) -> dict[int, Refusal]:
         assert isinstance(place, int)
         if place in refused:
             continue
-        message = problem["msg"].removeprefix("Value error, ")
-        where = ".".join(str(part) for part in path)
-        if problem["type"] == "value_error" and "is before started_at" in message:
-            refused[place] = Refusal(Reason.SUBMITTED_BEFORE_STARTED, message)
-        elif not where:
-            refused[place] = Refusal(Reason.INVALID_FIELD, message)
+        message = _cut(problem["msg"].removeprefix("Value error, "), _MESSAGE_CHARS)
+        if len(path) == 3 and path[0] == "features" and path[2] != "[key]":  # one problem per member of a union
+            path, message = path[:2], "must be a finite number, true or false, or text of at most 1,000 characters"
+        where = ".".join(_cut(str(part), _SHOWN_CHARS) for part in path)
+        if not where:  # about the event as a whole
+            early = "is before started_at" in message
+            refused[place] = Refusal(Reason.SUBMITTED_BEFORE_STARTED if early else Reason.INVALID_FIELD, message)
         elif problem["type"] == "missing":
             refused[place] = Refusal(Reason.INVALID_FIELD, f"{where}: required field is missing")
         else:
@@ -157,5 +161,11 @@ def _refusals(error: ValidationError) -> dict[int, Refusal]:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}... ({len(text):,} characters)"
+    try:
+        return _cut(repr(value), _SHOWN_CHARS)
+    except RecursionError:  # JSON may nest deeper than Python recurses
+        return f"a deeply nested {type(value).__name__}"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"

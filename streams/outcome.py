@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from schemas.dead_letter import FIRST_BYTES, MAX_PAYLOAD_BYTES, DeadLetter, Origin
+from schemas.dead_letter import FIRST_BYTES, MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, DeadLetter, Origin
 from schemas.rows import DeadLetterRow, Row
 from schemas.times import EARLIEST_YEAR, LATEST_YEAR, to_ms
 from streams.decode import Record, Refusal
@@ -31,14 +31,14 @@ class Outcome:
 
     def refuse(self, topic: str, partition: int, record: Record, refusal: Refusal) -> None:
         """Turn a message into a dead letter, for its topic and its table."""
-        value = record.value or b""
+        key, value = record.key, record.value or b""
         letter = DeadLetter(
             reason=refusal.reason,
             detail=refusal.detail,
             origin=Origin(topic=topic, partition=partition, offset=record.offset),
-            key=record.key,
+            key=None if key is None else key[:MAX_KEY_BYTES],
             payload=value[:MAX_PAYLOAD_BYTES],
-            truncated=len(value) > MAX_PAYLOAD_BYTES,
+            truncated=len(value) > MAX_PAYLOAD_BYTES or len(key or b"") > MAX_KEY_BYTES,
             failed_at=datetime.fromtimestamp(arrival_ms(record) / 1_000, UTC),
         )
         self.dead_letters.append(letter)
@@ -47,7 +47,7 @@ class Outcome:
                 origin_topic=topic,
                 origin_partition=partition,
                 origin_offset=record.offset,
-                origin_key=_printable(record.key or b""),
+                origin_key=_printable(key or b""),
                 reason=refusal.reason.value,
                 detail=refusal.detail,
                 first_bytes=_printable(value),
