@@ -127,13 +127,18 @@ class Score:
         """Apply a batch in memory; None if it is of a partition or generation that is not owned any more.
 
         Raises:
-            BreakerOpenError: most recent input is bad.
+            BreakerOpenError: most recent input is bad. The partition is not owned any more.
         """
         owned = self.partitions.get(batch.partition)
         if owned is None or owned.generation != batch.generation:
             return None
-        outcome = owned.pipeline.process(batch.topic, batch.records)
-        owned.breaker.add(outcome.received, len(outcome.dead_letters))
+        try:
+            outcome = owned.pipeline.process(batch.topic, batch.records)
+            owned.breaker.add(outcome.received, len(outcome.dead_letters))
+        except BaseException:
+            # The state now includes some of a batch whose effects are not pending: it must never be stored.
+            self.forget([batch.partition])
+            raise
         owned.pending.take(outcome)
         owned.read_to[batch.topic] = batch.last_offset
         return outcome
@@ -141,7 +146,8 @@ class Score:
     async def checkpoint(self) -> int:
         """Make everything applied so far durable and acknowledge it; how many messages that were.
 
-        One at a time; batches may be applied meanwhile, they belong to the next one.
+        One at a time; batches may be applied meanwhile, they belong to the next one. After a failure nothing is
+        owned any more: the partitions have to be assigned, and with that restored, again.
 
         Raises:
             FencedError: another worker owns one of the partitions.
@@ -149,18 +155,26 @@ class Score:
             SinkStoppedError: told to stop while ClickHouse was away; nothing was acknowledged.
         """
         async with self._checkpointing:
-            writes = [self._begin(p, owned) for p, owned in self.partitions.items() if owned.read_to]
-            if not writes:
-                return 0
-            await self._publish([letter for write in writes for letter in write.outcome.dead_letters])
-            writes = await self._still_owned(writes)
-            await self._sink.write(_merged(write.changes.results for write in writes))
-            writes = await self._still_owned(writes)
-            await self._sink.write({"state": [row for write in writes for row in write.changes.state]})
-            for write in writes:
-                for topic, offset in write.read_to.items():
-                    self._acknowledge(topic, write.partition, offset, write.owned.generation)
-            return sum(write.outcome.received for write in writes)
+            try:
+                return await self._checkpoint()
+            except BaseException:
+                # Effects have left memory and are not durable. A later checkpoint would store positions beyond them.
+                self.forget(list(self.partitions))
+                raise
+
+    async def _checkpoint(self) -> int:
+        writes = [self._begin(p, owned) for p, owned in self.partitions.items() if owned.read_to]
+        if not writes:
+            return 0
+        await self._publish([letter for write in writes for letter in write.outcome.dead_letters])
+        writes = await self._still_owned(writes)
+        await self._sink.write(_merged(write.changes.results for write in writes))
+        writes = await self._still_owned(writes)
+        await self._sink.write({"state": [row for write in writes for row in write.changes.state]})
+        for write in writes:
+            for topic, offset in write.read_to.items():
+                self._acknowledge(topic, write.partition, offset, write.owned.generation)
+        return sum(write.outcome.received for write in writes)
 
     def _begin(self, partition: int, owned: Owned) -> _Write:
         changes = owned.pipeline.state.changes(self._now_ms())

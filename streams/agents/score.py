@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from aiokafka.errors import KafkaTimeoutError
 
 from schemas.dead_letter import DeadLetter
 from schemas.topics import ANNOTATIONS, DEAD_LETTERS, REVIEWS
@@ -62,14 +63,13 @@ class ScoreAgent:
         """Send dead letters and wait until the broker has them; while it is away, wait longer."""
         unsent, attempt, backoff = list(letters), 0, Backoff(max_seconds=self._settings.retry_max_seconds)
         while unsent:
-            sent = [await self._send(letter) for letter in unsent]
-            results = await asyncio.gather(*sent, return_exceptions=True)
+            results = await asyncio.gather(*map(self._send, unsent), return_exceptions=True)
             failed = [(letter, r) for letter, r in zip(unsent, results, strict=True) if isinstance(r, BaseException)]
             if not failed:
                 return
             attempt += 1
-            error = failed[0][1]
-            if not getattr(error, "retriable", False):
+            error = next((r for _, r in failed if not _retriable(r)), failed[0][1])
+            if not _retriable(error):
                 raise error
             METRICS.sink_retries.inc()
             log.warning("dead_letters.retry", attempt=attempt, unsent=len(failed), error=str(error))
@@ -85,7 +85,8 @@ class ScoreAgent:
             METRICS.event_loop_lag_seconds.set(max(0.0, now - before - TICK_SECONDS))
             self._health.beat(now)
             self._report_progress(now)
-            if now - self._checkpointed_at >= self._settings.checkpoint_seconds and not self._stopping:
+            due = now - self._checkpointed_at >= self._settings.checkpoint_seconds
+            if due and not self._stopping and not self.failed.done():
                 await self._checkpoint_or_fail()
 
     async def stop(self) -> None:
@@ -93,6 +94,8 @@ class ScoreAgent:
         self._stopping = True
         if not self.failed.done():
             await self._checkpoint()
+            if self.failed.done():  # the checkpoint that was under way did not succeed
+                raise self.failed.result()
             await self._app.consumer.commit_now()
 
     async def _consume(self, stream: Any) -> None:
@@ -173,9 +176,9 @@ class ScoreAgent:
         self.score.forget({tp.partition for tp in revoked})
         self._health.assigned((), time.monotonic())
 
-    async def _send(self, letter: DeadLetter) -> Any:
+    async def _send(self, letter: DeadLetter) -> None:
         value = letter.model_dump_json().encode()
-        return await self._app.producer.send(DEAD_LETTERS.name, letter.key, value, None, None, None)
+        await (await self._app.producer.send(DEAD_LETTERS.name, letter.key, value, None, None, None))
 
     def _report_progress(self, now: float) -> None:
         wall = time.time()
@@ -195,3 +198,9 @@ class ScoreAgent:
                     self._health.progress(topic, partition, position, lag, now)
         shares = [owned.breaker.share for owned in self.score.partitions.values()]
         METRICS.breaker_bad_share.set(max(shares, default=0.0))
+
+
+def _retriable(error: BaseException) -> bool:
+    """Whether sending again can help. Faust wraps what the client raised; running out of time means a broker away."""
+    cause = error.__cause__ or error
+    return isinstance(cause, KafkaTimeoutError) or bool(getattr(cause, "retriable", False))
