@@ -26,14 +26,27 @@ from pydantic_settings import (
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SourceError
 
-CONFIG_VARIABLE = "LABELWATCH_CONFIG"
+PREFIX = "LABELWATCH_"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
 Seconds = Annotated[float, Field(gt=0)]
 
 
 class SettingsError(Exception):
     """The configuration cannot be used; the message says which key, and why."""
+
+
+def _secret(value: SecretStr | None, file: Path | None) -> str | None:
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise SettingsError(f"the secret file {file} is not text") from None
+        except OSError as error:
+            raise SettingsError(f"cannot read the secret file {file}: {error.strerror}") from None
+    return value.get_secret_value() if value is not None else None
 
 
 class _Section(BaseModel):
@@ -84,6 +97,8 @@ class ClickHouseSettings(_Section):
     @field_validator("url")
     @classmethod
     def _http(cls, url: str) -> str:
+        if "@" in url:  # not repeated in the message: it holds a password
+            raise ValueError("user and password belong into clickhouse.user and clickhouse.password, not into the url")
         if not re.match(r"https?://[^/]+/?$", url):
             raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8123")
         return url.rstrip("/")
@@ -96,7 +111,11 @@ class ClickHouseSettings(_Section):
         return name
 
     def secret(self) -> str:
-        """The password ('' if there is none), from the file if one is named."""
+        """The password ('' if there is none), from the file if one is named.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
         return _secret(self.password, self.password_file) or ""
 
 
@@ -163,7 +182,7 @@ class LogSettings(_Section):
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
-    model_config = SettingsConfigDict(env_prefix="LABELWATCH_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
     kafka: KafkaSettings = KafkaSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
@@ -193,15 +212,16 @@ def load_settings() -> Settings:
     """Settings from the environment and the file it names.
 
     Raises:
-        SettingsError: the file is missing or not YAML, or a value is refused; says which and why.
+        SettingsError: the file is missing or not YAML, or a key or value is refused; says which and why.
     """
     path = os.environ.get(CONFIG_VARIABLE)
-    if path and not Path(path).is_file():
-        raise SettingsError(f"config file {path} (from {CONFIG_VARIABLE}) does not exist")
+    if path:
+        _check_file(Path(path))
+    _check_variables()
     try:
         return Settings()
-    except yaml.YAMLError as error:
-        raise SettingsError(f"config file {path} is not YAML: {error}") from None
+    except SourceError as error:
+        raise SettingsError(f"settings refused: {error}: a whole section in one variable must be JSON") from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in e['loc']) or 'settings'}: {e['msg']}" for e in error.errors()
@@ -209,10 +229,23 @@ def load_settings() -> Settings:
         raise SettingsError(f"settings refused: {problems}") from None
 
 
-def _secret(value: SecretStr | None, file: Path | None) -> str | None:
-    if file is not None:
-        try:
-            return file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ValueError(f"cannot read the secret file {file}: {error.strerror}") from None
-    return value.get_secret_value() if value is not None else None
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise SettingsError(f"config file {path} (from {CONFIG_VARIABLE}) does not exist")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"config file {path} is not YAML: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"config file {path} cannot be read: {error.strerror}") from None
+    if not isinstance(content, dict | None):
+        raise SettingsError(f"config file {path} must hold sections such as `kafka:`, not a {type(content).__name__}")
+
+
+def _check_variables() -> None:
+    """Refuse misspelt sections, which pydantic passes over. Names without ``__`` are other programs' business."""
+    for name in sorted(os.environ):
+        section, nested, _ = name.upper().removeprefix(PREFIX).partition("__")
+        if name.upper().startswith(PREFIX) and nested and section.lower() not in Settings.model_fields:
+            known = ", ".join(Settings.model_fields)
+            raise SettingsError(f"environment variable {name}: no section {section.lower()!r}; known: {known}")
