@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final
 
+from schemas.dead_letter import Reason
 from schemas.events import MAX_ID_CHARS
 from schemas.times import format_utc, parse_utc
 from schemas.topics import ANNOTATIONS
@@ -30,6 +31,21 @@ class Malformation(StrEnum):
     NAIVE_TIME = "naive_time"
     SUBMITTED_BEFORE_STARTED = "submitted_before_started"
     WRONG_KEY = "wrong_key"
+
+
+#: The dead letter's reason for each.
+REASONS: Final = {
+    Malformation.NOT_JSON: Reason.NOT_JSON,
+    Malformation.TRUNCATED: Reason.NOT_JSON,
+    Malformation.UNKNOWN_SCHEMA_VERSION: Reason.UNKNOWN_SCHEMA_VERSION,
+    Malformation.MISSING_FIELD: Reason.INVALID_FIELD,
+    # NaN is no JSON number, although many producers write it.
+    Malformation.NOT_A_NUMBER: Reason.NOT_JSON,
+    Malformation.OVERSIZED_FIELD: Reason.INVALID_FIELD,
+    Malformation.NAIVE_TIME: Reason.INVALID_FIELD,
+    Malformation.SUBMITTED_BEFORE_STARTED: Reason.SUBMITTED_BEFORE_STARTED,
+    Malformation.WRONG_KEY: Reason.KEY_MISMATCH,
+}
 
 
 @dataclass(slots=True)

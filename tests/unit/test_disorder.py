@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
+
 from schemas.topics import ANNOTATIONS
 from streams.decode import check_payload
 from streams.sources.disorder import REASONS, Disorder, Malformation, disorder, malform
