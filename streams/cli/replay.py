@@ -241,7 +241,8 @@ def simulate(
     from streams.sources.simulate import Scenario, Simulation
 
     try:
-        simulation = Simulation(Scenario.load(scenario).scaled(scale), seed)
+        loaded = Scenario.load(scenario)
+        simulation = Simulation(loaded if scale == 1 else loaded.scaled(scale), seed)
         if truth is not None:
             simulation.write_truth(truth)
     except SourceError as error:

@@ -76,6 +76,8 @@ class FigureEight:
         events: list[AnnotationEvent] = []
         for table in tables:
             yield from table.rejected
+            if not table.rows:
+                continue
             roles = assign_roles(
                 table,
                 label_column=self._label_column,

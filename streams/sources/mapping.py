@@ -120,7 +120,8 @@ class Mapping(_Section):
         ):
             for name in names:
                 if name not in allowed:
-                    raise ValueError(f"{section}.{name} is not one of an {self.event}'s: {', '.join(allowed)}")
+                    event = "an annotation" if self.event == "annotation" else "a review"
+                    raise ValueError(f"{section}.{name} is not one of {event}'s: {', '.join(allowed)}")
         both = sorted(set(self.fields) & set(self.constants))
         if both:
             raise ValueError(f"{both[0]} is given twice, in fields and in constants")
