@@ -23,8 +23,8 @@ _SHOWN_CHARS: Final = 60
 def printable(text: str) -> str:
     """Control characters and the like as escapes.
 
-    >>> printable("caf\\u00e9 \\x1b[31m\\n")
-    'caf\\u00e9 \\\\x1b[31m\\\\n'
+    >>> print(printable("red \\x1b[31m"))
+    red \\x1b[31m
     """
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 

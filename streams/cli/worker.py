@@ -24,10 +24,15 @@ SIGTERM or Ctrl-C makes durable what was applied, and stops. Exit code 1: it fai
 @click.option("--log-format", type=click.Choice(["auto", "json", "console"]), help="Default: auto.")
 def worker(web_port: int | None, log_format: str | None) -> None:
     """Consume annotations and reviews, score them, and write to ClickHouse."""
+    import os
+
     import uvloop  # before Faust is imported: mode installs its loop factory at import
 
+    from deploy.local.process_guard import watch_parent
     from streams.settings import load_settings
 
+    # A worker that `labelwatch demo` started ends with it, however that ends; leaving at once loses nothing.
+    watch_parent(lambda: os._exit(1))
     settings = load_settings()
     if web_port is not None:
         settings = settings.model_copy(update={"web": settings.web.model_copy(update={"port": web_port})})

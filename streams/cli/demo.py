@@ -1,0 +1,201 @@
+"""``labelwatch demo``: a simulated operation through the whole system, on this machine, and what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deploy.local.stack import EmbeddedStack
+    from streams.settings import ClickHouseSettings, KafkaSettings
+    from streams.sources.simulate import Simulation
+
+#: A worker that scores nothing for so long has failed, whatever it says.
+STALLED_SECONDS = 120.0
+_POLL_SECONDS = 0.2
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  labelwatch demo
+  labelwatch demo --scenario calm --seed 3
+  labelwatch demo --scale 0.2                a fifth of the operation, for a quick look
+  labelwatch demo --stay                     leave broker and ClickHouse running until Ctrl-C
+"""
+)
+@click.option("--scenario", default="incidents", show_default=True, help="calm, incidents, or a YAML file.")
+@click.option("--scale", type=click.FloatRange(0.02, 10.0), default=1.0, show_default=True, help="Size of it.")
+@click.option("--seed", default=7, show_default=True, help="The same seed gives the same operation.")
+@click.option("--stay", is_flag=True, help="Keep broker and ClickHouse running until Ctrl-C.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".labelwatch/demo"),
+    show_default=True,
+    help="Where its data lives. Emptied first.",
+)
+def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path) -> None:
+    """Simulate an annotation operation, score it live, and show quality by hour."""
+    from rich.console import Console
+
+    from deploy.local.stack import EmbeddedStack, StackError
+    from streams.sources.simulate import Scenario, Simulation
+    from streams.sources.source import SourceError
+
+    # Without a terminal there is no width to ask for, and a log is wide enough.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
+    began = time.monotonic()
+    try:
+        simulation = Simulation(Scenario.load(scenario).scaled(scale), seed)
+        _empty(data_dir)
+        with EmbeddedStack(data_dir, kafka_port=0, clickhouse_port=0) as stack:
+            client = _run(console, stack, simulation, data_dir)
+            _report(console, client, simulation, data_dir, time.monotonic() - began)
+            if stay:
+                console.print(f"\nKafka {stack.kafka_bootstrap}, ClickHouse {stack.clickhouse_url}; Ctrl-C to stop.")
+                with contextlib.suppress(KeyboardInterrupt):
+                    while not stack.ended():
+                        time.sleep(_POLL_SECONDS)
+    except (StackError, SourceError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _empty(data_dir: Path) -> None:
+    """Start afresh, but never delete a folder that is not a demo's."""
+    if data_dir.exists() and any(data_dir.iterdir()) and not (data_dir / "stack.lock").exists():
+        raise click.ClickException(f"{data_dir} holds something else than a demo's data; choose another --data-dir")
+    shutil.rmtree(data_dir, ignore_errors=True)
+
+
+def _run(console: Console, stack: EmbeddedStack, simulation: Simulation, data_dir: Path) -> Client:
+    from deploy.clickhouse.migrate import migrate
+    from streams.kafka_admin import create_topics
+    from streams.settings import ClickHouseSettings, KafkaSettings
+    from streams.sinks.connection import connect
+
+    kafka = KafkaSettings(bootstrap=stack.kafka_bootstrap)
+    clickhouse = ClickHouseSettings(url=stack.clickhouse_url)
+    client = connect(clickhouse, use_database=False)
+    migrate(client)
+    create_topics(kafka)
+    console.print(f"Kafka at {stack.kafka_bootstrap}, ClickHouse at {stack.clickhouse_url}, data in {data_dir}")
+    with _worker(kafka, clickhouse, data_dir / "logs" / "worker.log") as worker, _progress(console) as progress:
+        sent = _replay(progress, simulation, kafka)
+        _await_scored(progress, client, worker, sent, data_dir / "logs" / "worker.log")
+    simulation.write_truth(data_dir / "truth.json")
+    return client
+
+
+@contextlib.contextmanager
+def _worker(kafka: KafkaSettings, clickhouse: ClickHouseSettings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process that ends with the block, gracefully if nothing went wrong."""
+    environment = {
+        "LABELWATCH_KAFKA__BOOTSTRAP": kafka.bootstrap,
+        "LABELWATCH_KAFKA__SESSION_TIMEOUT_SECONDS": "6",
+        "LABELWATCH_CLICKHOUSE__URL": clickhouse.url,
+        "LABELWATCH_LOG__FORMAT": "json",
+        "LABELWATCH_WEB__PORT": "0",
+    }
+    from deploy.local.process_guard import GUARD_VARIABLE, child_environment
+
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streams.cli", "worker"],
+            env=child_environment(**environment, **{GUARD_VARIABLE: str(os.getpid())}),
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _progress(console: Console) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:>12}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _replay(progress: Progress, simulation: Simulation, kafka: KafkaSettings) -> int:
+    from streams.sources.disorder import disorder
+    from streams.sources.replay import ReplayReport, replay
+
+    bar = progress.add_task("simulating", total=simulation.estimate(), rate="")
+
+    def show(report: ReplayReport) -> None:
+        if report.sent % 200 == 0:
+            progress.update(bar, completed=report.sent, rate=f"{report.per_second:,.0f}/s")
+
+    # Real input is never clean: some of it arrives twice, some late, some is no event at all.
+    report = replay(
+        simulation,
+        kafka,
+        progress=show,
+        disturb=lambda messages: disorder(
+            messages, seed=simulation.seed, duplicates=0.01, malformed=0.002, shuffle_seconds=30
+        ),
+    )
+    progress.update(bar, total=report.sent, completed=report.sent, rate=f"{report.per_second:,.0f}/s")
+    return report.sent
+
+
+def _await_scored(progress: Progress, client: Client, worker: subprocess.Popen[bytes], total: int, log: Path) -> None:
+    bar = progress.add_task("scoring", total=total, rate="")
+    began = moved_at = time.monotonic()
+    done = 0
+    while done < total:
+        time.sleep(_POLL_SECONDS)
+        now = time.monotonic()
+        found = int(client.query("SELECT sum(received) FROM source_progress_current").result_rows[0][0] or 0)
+        if found > done:
+            done, moved_at = found, now
+        progress.update(bar, completed=done, rate=f"{done / (now - began):,.0f}/s")
+        if worker.poll() is not None or now - moved_at > STALLED_SECONDS:
+            raise click.ClickException(f"the worker stopped scoring at {done:,} of {total:,} messages; see {log}")
+
+
+def _report(console: Console, client: Client, simulation: Simulation, data_dir: Path, seconds: float) -> None:
+    from streams.cli.demo_report import counts, hours_table, incidents_table
+
+    console.print()
+    console.print(hours_table(client, console.width))
+    console.print(incidents_table(simulation))
+    console.print(counts(client, seconds))
+    console.print("\n[bold]Where to look next[/bold]")
+    for command, what in (
+        (f"labelwatch up --detach --data-dir {data_dir}", "start broker and ClickHouse on this data again"),
+        ('labelwatch query "SELECT * FROM quality_by_hour ORDER BY hour LIMIT 20"', "what BI sees"),
+        ("labelwatch dlq list", "what was refused, and why"),
+        (f"{data_dir / 'truth.json'}", "who was bad, from when, and the true labels"),
+        ("docs/data-dictionary.md", "every table and view"),
+    ):
+        console.print(f"  {command:<75} {what}", soft_wrap=True)
