@@ -33,7 +33,7 @@ from streams.record_batch import BATCH_MAX_RECORDS, PositionError, RecordBatch
 
 __all__ = ["BatchSchema", "Consumer", "PositionError", "PositionProvider", "RecordBatch", "Transport", "batch_topic"]
 
-#: Batches that wait for one agent at most; fetching pauses at four fifths. 16 batches are up to 16,000 records.
+#: Batches that wait for one agent at most; fetching pauses at three quarters. 16 batches are up to 16,000 records.
 BUFFER_MAX_BATCHES = 16
 
 PositionProvider = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
