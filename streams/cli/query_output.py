@@ -123,9 +123,9 @@ def write_json(names: Sequence[str], rows: Iterable[Sequence[Any]], limit: int) 
 
 
 def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], limit: int) -> tuple[int, bool]:
-    """CSV (RFC 4180) with a header; NULL is an empty field."""
+    """CSV with a header, as in RFC 4180 but for plain line ends; NULL is an empty field."""
     limited = _Limited(rows, limit)
-    writer = csv.writer(sys.stdout)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
     for row in limited:
         writer.writerow([repr(value) if isinstance(value, float) else format_value(value) for value in row])
