@@ -123,7 +123,8 @@ class PartitionPipeline:
         state.handling_time.learn(queue, handling_seconds)
         revision = event.labeler_id in task.answers
         # Free text is long and has no majority: the task only remembers that this labeler answered.
-        agrees = task.answer(event.labeler_id, label if closed else "", submitted_ms)
+        agreed = task.answer(event.labeler_id, label if closed else "", submitted_ms)
+        agrees = agreed if closed else None
         if gold is not None:
             task.settle(Answer(gold, submitted_ms))
         partial.add(
