@@ -261,11 +261,20 @@ def _types(scenario: Scenario) -> set[IncidentType]:
 
 
 def test_incident_that_hits_nobody_is_refused() -> None:
-    scenario = scenario_with(
-        type="speeding_bots", target={"project": "images", "labelers": 2}, start="11h55m", end="12h"
-    )
-    with pytest.raises(ScenarioError, match=r"incidents\[0\] \(trouble\).target: nobody of any vendor works on images"):
+    data = copy.deepcopy(BASE)
+    data["vendors"][1].update(labelers=0, models=1)  # models do not slow down
+    target = {"vendor": "south", "project": "videos"}
+    data["incidents"] = [{"id": "trouble", "type": "handling_time_drift", "start": "1h", "target": target}]
+    scenario = parse_scenario(yaml.safe_dump(data), "test")
+    with pytest.raises(ScenarioError, match=r"incidents\[0\] \(trouble\).target: nobody of south works on videos"):
         Simulation(scenario, seed=1)
+
+
+def test_newcomers_come_where_nobody_of_the_target_is_at_work() -> None:
+    run = Run(type="speeding_bots", target={"project": "images", "labelers": 2}, start="11h40m", end="12h")
+    theirs = [e for e in run.annotations if e.labeler_id in run.incident.labelers]
+    assert len(theirs) > 100
+    assert all(run.incident.start <= e.started_at for e in theirs)
 
 
 def _problems(incident: dict[str, Any]) -> Iterable[str]:

@@ -186,7 +186,7 @@ class Scenario(Spec):
                 raise ValueError(f"{where}.instead: {incident.instead!r} is the class that goes missing")
 
     def scaled(self, factor: float) -> Scenario:
-        """The same operation with ``factor`` times the labelers (at least two a vendor); the same time and incidents.
+        """The same time and incidents with ``factor`` times the labelers (two for each of a vendor's projects, or all).
 
         Raises:
             ScenarioError: the factor is not a positive number.
@@ -203,7 +203,7 @@ class Scenario(Spec):
             slower = models / (vendor.models * factor) if vendor.models else 1.0
             return vendor.model_copy(
                 update={
-                    "labelers": scale(vendor.labelers, 2),
+                    "labelers": scale(vendor.labelers, min(vendor.labelers, 2 * len(vendor.projects))),
                     "models": models,
                     "model_gap_seconds": vendor.model_gap_seconds * slower,
                 }

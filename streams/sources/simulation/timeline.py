@@ -35,6 +35,8 @@ class ScheduledIncident:
     project: int | None
     labelers: frozenset[int]
     """Indices of the labelers affected."""
+    are_newcomers: bool = False
+    """They came for the incident and leave when it ends."""
     is_open: bool = False
     """It lasts to the scenario's end, and for answers handed in after that too."""
     constants: dict[int, int] = field(default_factory=dict)
@@ -46,8 +48,7 @@ class ScheduledIncident:
 
     def lasts_for(self, labeler: Labeler) -> int:
         """When it ends for a labeler: newcomers have no other way to work, however late their last answer is."""
-        is_newcomer = self.spec.target.new and labeler.index in self.labelers
-        return FOREVER if self.is_open or is_newcomer else self.end_ms
+        return FOREVER if self.is_open or self.are_newcomers else self.end_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +75,33 @@ def schedule(scenario: Scenario, workforce: Workforce, rng: Random) -> list[Sche
         start_ms, end_ms = to_ms(begins), min(to_ms(ends), to_ms(scenario.end))
         is_open = ends >= scenario.end
         project = index_of[spec.target.project] if spec.target.project else None
-        hit = _choose(scenario, workforce, rng, spec, (start_ms, end_ms), project)
+        hit = [] if spec.target.new else _choose(workforce, rng, spec, (start_ms, end_ms), project)
+        are_newcomers = spec.target.labelers is not None and not hit
+        if are_newcomers:
+            # Asked for; or a small scenario, in which nobody of the target happens to be at work then.
+            hit = _newcomers(scenario, workforce, spec, (start_ms, end_ms), project)
         if not hit:
             raise ScenarioError(
                 f"scenario {scenario.name}: incidents[{row}] ({spec.id}).target: nobody of "
-                f"{spec.target.vendor or 'any vendor'} works on {spec.target.project or 'any project'} at that time; "
-                "change the target, the time or the scale"
+                f"{spec.target.vendor or 'any vendor'} works on {spec.target.project or 'any project'}; "
+                "change the target or give the vendor more labelers"
             )
         is_constant = spec.answers == "constant"
         constants = {labeler.index: rng.randrange(1_000) for labeler in hit} if is_constant else {}
         indices = frozenset(labeler.index for labeler in hit)
-        scheduled.append(ScheduledIncident(spec, start_ms, end_ms, project, indices, is_open, constants))
+        scheduled.append(ScheduledIncident(spec, start_ms, end_ms, project, indices, are_newcomers, is_open, constants))
     return scheduled
 
 
+def _newcomers(
+    scenario: Scenario, workforce: Workforce, spec: Incident, times: tuple[int, int], project: int | None
+) -> list[Labeler]:
+    target = spec.target
+    vendors = [v for v in scenario.vendors if target.vendor in (None, v.id) and target.project in (None, *v.projects)]
+    return [workforce.newcomer(vendor, project, *times) for vendor in vendors[:1] for _ in range(target.labelers or 1)]
+
+
 def _choose(
-    scenario: Scenario,
     workforce: Workforce,
     rng: Random,
     spec: Incident,
@@ -97,9 +109,6 @@ def _choose(
     project: int | None,
 ) -> list[Labeler]:
     target = spec.target
-    if target.new:
-        vendor = next(v for v in scenario.vendors if v.id == target.vendor)
-        return [workforce.newcomer(vendor, project, *times) for _ in range(target.labelers or 1)]
     members = [
         labeler
         for labeler in workforce.labelers
