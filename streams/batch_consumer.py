@@ -271,15 +271,17 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
 
         Raises PositionError where a stored position does not exist in its partition.
         """
-        generation = self.app.consumer_generation_id
         records, _ = await self._wait_next_records(PRESSURE_POLL_SECONDS if self._buffered_partitions else timeout)
-        if self._unchecked and self.flow_active and self.app.consumer_generation_id == generation:
+        if self._unchecked and self.flow_active:
             self._check_positions()
         if not records or self.should_stop:
             return
         if not self.flow_active:
             await self._undo_fetch()
             return
+        # Only now: a fetch can begin before a rebalance and return what was taken out after it. What was taken out before
+        # is told by the count of seeks; dropping anything else would lose it, as the client has moved on.
+        generation = self.app.consumer_generation_id
         for tp, item in self.scheduler.iterate(self._in_batches(records, generation)):
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return

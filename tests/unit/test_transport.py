@@ -268,6 +268,39 @@ async def test_a_new_generation_ends_a_fetch(app: faust.App, consumer: Any) -> N
     assert got == [(A, 9)]
 
 
+async def test_a_fetch_that_outlasts_a_rebalance_delivers_what_it_took_out_after_the_seek(
+    app: faust.App, consumer: Any
+) -> None:
+    async def rebalance_meanwhile(*_: Any, **__: Any) -> Any:
+        consumer.stop_flow()
+        app.consumer_generation_id = 6
+        await consumer.perform_seek()
+        await consumer._thread.seek_one(A, 0)
+        consumer.resume_flow()
+        consumer._thread.put({A: [Record(n) for n in range(5)]})
+        return consumer._thread.fetches.pop(0)
+
+    consumer._getmany = rebalance_meanwhile
+    [(_, batch)] = await items(consumer)
+    assert (batch.first_offset, batch.generation) == (0, 6)
+    assert consumer.acknowledge(A, 4, 6)
+
+
+async def test_a_fetch_that_waits_for_the_flow_belongs_to_the_generation_after_it(
+    app: faust.App, consumer: Any
+) -> None:
+    consumer.stop_flow()
+    consumer._thread.put({A: [Record(n) for n in range(5)]})
+
+    def resume() -> None:
+        app.consumer_generation_id = 6
+        consumer.resume_flow()
+
+    consumer.loop.call_soon(resume)
+    [(_, batch)] = await items(consumer)
+    assert (batch.first_offset, batch.generation) == (0, 6)
+
+
 async def test_a_stopped_flow_ends_a_fetch(consumer: Any) -> None:
     consumer._thread.put({A: [Record(n) for n in range(30)]})
     got = []
