@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -98,7 +99,17 @@ class KafkaSender:
 
     def close(self) -> None:
         """Let go of the connection, without waiting for what is unacknowledged."""
-        self._producer.close(timeout=1)
+        from kafka.errors import KafkaError
+
+        try:
+            self._producer.close(timeout=1)
+        except KafkaError:
+            # It flushes first, and where it cannot it stays open with its thread, and complains when collected.
+            # There is no public way to give up what is pending. What flush() did not settle was reported already.
+            self._producer._sender.force_close()
+            self._producer._sender.join(5)
+            with contextlib.suppress(KafkaError):
+                self._producer.close(timeout=1)
 
     def _is_full(self) -> bool:
         return len(self._in_flight) > MAX_IN_FLIGHT_MESSAGES or self._in_flight_bytes > MAX_IN_FLIGHT_BYTES
