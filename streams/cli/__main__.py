@@ -1,0 +1,5 @@
+"""``python -m streams.cli`` is ``labelwatch``."""
+
+from streams.cli import main
+
+main()
