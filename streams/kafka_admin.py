@@ -253,7 +253,8 @@ def end_offsets(settings: KafkaSettings, partitions: Sequence[TopicPartition]) -
     from kafka import KafkaConsumer
 
     with broker_errors(settings, "reading end offsets"):
-        consumer = KafkaConsumer(**client_options(settings), enable_auto_commit=False)
+        # At the end there is nothing to fetch: without the short wait the broker would hold each answer back.
+        consumer = KafkaConsumer(**client_options(settings), enable_auto_commit=False, fetch_max_wait_ms=10)
         try:
             consumer.assign(list(partitions))
             for partition, offset in consumer.end_offsets(list(partitions)).items():
