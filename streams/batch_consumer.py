@@ -279,8 +279,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
         if not self.flow_active:
             await self._undo_fetch()
             return
-        # Only now: a fetch can begin before a rebalance and return what was taken out after it. What was taken out before
-        # is told by the count of seeks; dropping anything else would lose it, as the client has moved on.
+        # Only now: a fetch can begin before a rebalance and return what was taken out after it. What was taken out
+        # before is told by the count of seeks; dropping anything else would lose it, as the client has moved on.
         generation = self.app.consumer_generation_id
         for tp, item in self.scheduler.iterate(self._in_batches(records, generation)):
             if not self.flow_active or self.app.consumer_generation_id != generation:
