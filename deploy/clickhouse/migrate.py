@@ -175,16 +175,25 @@ def _run(client: Client, file: str, position: int, statement: str) -> None:
 
 def database_exists(client: Client) -> bool:
     """Whether the client's database is there."""
-    return bool(int(str(client.command(f"EXISTS DATABASE `{client.database}`", use_database=False))))
+    return bool(int(str(_command_outside(client, f"EXISTS DATABASE `{client.database}`"))))
 
 
 def _create_database(client: Client) -> None:
     if database_exists(client):  # first, so that a user without the right to create one can migrate
         return
     try:
-        client.command(f"CREATE DATABASE IF NOT EXISTS `{client.database}` ENGINE = Atomic", use_database=False)
+        _command_outside(client, f"CREATE DATABASE IF NOT EXISTS `{client.database}` ENGINE = Atomic")
     except ClickHouseError as error:
         raise MigrationError(f"cannot create database {client.database}: {error}") from error
+
+
+def _command_outside(client: Client, statement: str) -> object:
+    """Run a statement while the client's database may not exist: in `system`, which always does."""
+    database, client.database = client.database, "system"
+    try:
+        return client.command(statement)
+    finally:
+        client.database = database
 
 
 def _recorded(client: Client) -> dict[int, Applied]:

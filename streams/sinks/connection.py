@@ -67,7 +67,7 @@ def _arguments(settings: ClickHouseSettings, *, use_database: bool) -> dict[str,
         "port": parts.port or {"http": 8123, "https": 8443}[parts.scheme],
         "username": settings.user,
         "password": settings.secret(),
-        "database": settings.database if use_database else None,
+        "database": settings.database if use_database else "system",  # the only one that always exists
         "connect_timeout": settings.connect_timeout_seconds,
         "send_receive_timeout": settings.send_receive_timeout_seconds,
         "client_name": "labelwatch",

@@ -261,3 +261,13 @@ def test_every_view_and_column_that_bi_reads_is_explained(migrated: Any) -> None
     assert migrated.query(sql, parameters={"d": migrated.database}).result_rows == []
     sql = "SELECT name FROM system.tables WHERE database = {d:String} AND comment = ''"
     assert migrated.query(sql, parameters={"d": migrated.database}).result_rows == []
+
+
+def test_tombstones_of_state_can_be_dropped_for_good(client: Any) -> None:
+    migrate(client)
+    client.command(
+        "INSERT INTO state (app_id, key, version, is_deleted) VALUES ('a', 'gone', 1, 0), ('a', 'kept', 1, 0)"
+    )
+    client.command("INSERT INTO state (app_id, key, version, is_deleted) VALUES ('a', 'gone', 2, 1)")
+    client.command("OPTIMIZE TABLE state FINAL CLEANUP")
+    assert client.query("SELECT key FROM state").result_rows == [("kept",)]

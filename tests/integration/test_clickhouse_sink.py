@@ -147,15 +147,18 @@ async def test_what_never_passes_is_raised_with_table_and_message(front: tuple[F
 
 async def test_a_flush_that_fails_keeps_its_rows_in_order(front: tuple[Front, ClickHouseSettings]) -> None:
     server, settings = front
-    server.always = refusal(60, "UNKNOWN_TABLE", status=404)
-    sink = ClickHouseSink(settings, clock=lambda: 5.0)
+    server.failures = [refusal(252, "TOO_MANY_PARTS"), refusal(60, "UNKNOWN_TABLE", status=404)]
+    times = iter([5.0, 7.0])
+
+    def add_meanwhile(*_: object) -> None:
+        sink.add("task_confidence", [TASK._replace(confidence=0.5)])  # same version: it must stay the later
+
+    sink = ClickHouseSink(settings, clock=lambda: next(times), backoff=QUICK, on_retry=add_meanwhile)
     sink.add("task_confidence", [TASK])
     with pytest.raises(SinkError):
         await sink.flush()
-    assert sink.pending_rows == 1
-    assert sink.oldest_pending_age(now=6.0) == 1.0
-    sink.add("task_confidence", [TASK._replace(confidence=0.5)])  # same version: the later one must stay the later
-    server.always = None
+    assert sink.pending_rows == 2
+    assert sink.oldest_pending_age(now=8.0) == 3.0
     assert await sink.flush() == 2
     assert await sink.read("task_confidence") == [TASK._replace(confidence=0.5)]
     await sink.close()
