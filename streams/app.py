@@ -109,6 +109,7 @@ class _Worker:
             publish=self._agent.publish,
             acknowledge=self._agent.acknowledge,
             now_ms=lambda: int(time.time() * 1_000),
+            on_written=lambda table, rows: METRICS.rows_written.labels(table).inc(rows),
         )
         self._worker_id = worker_id
 

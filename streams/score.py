@@ -75,6 +75,7 @@ class Score:
         publish: sends dead letters and returns when the broker has them.
         acknowledge: tells the transport that a topic's partition is done up to an offset, of a generation.
         now_ms: the wall clock; used for bookkeeping columns only, never for results.
+        on_written: told of every table and the rows that ClickHouse has taken.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Score:
         publish: Callable[[Sequence[DeadLetter]], Awaitable[None]],
         acknowledge: Callable[[Topic, int, int, int], object],
         now_ms: Callable[[], int],
+        on_written: Callable[[str, int], object] = lambda table, rows: None,
     ) -> None:
         self._settings = settings
         self._sink = sink
@@ -93,6 +95,7 @@ class Score:
         self._publish = publish
         self._acknowledge = acknowledge
         self._now_ms = now_ms
+        self._on_written = on_written
         self._checkpointing = asyncio.Lock()
         self.partitions: dict[int, Owned] = {}
 
@@ -183,6 +186,11 @@ class Score:
         write = _Write(partition, owned, owned.pending, changes, owned.read_to)
         owned.pending, owned.read_to = Outcome(), {}
         return write
+
+    async def _write(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        await self._sink.write(rows)
+        for table, written in rows.items():
+            self._on_written(table, len(written))
 
     async def _still_owned(self, writes: list[_Write]) -> list[_Write]:
         """Leave out partitions that were revoked meanwhile; fail for one that was taken over unnoticed."""

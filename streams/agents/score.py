@@ -185,6 +185,8 @@ class ScoreAgent:
         for partition, owned in self.score.partitions.items():
             state = owned.pipeline.state
             METRICS.open_tasks.labels(str(partition)).set(len(state.tasks))
+            METRICS.tasks_given_up.inc(state.tasks_given_up)
+            state.tasks_given_up = 0
             METRICS.open_windows.labels(str(partition)).set(len(state.windows))
             if state.windows.watermark_ms:
                 METRICS.watermark_seconds.labels(str(partition)).set(state.windows.watermark_ms / 1_000)

@@ -43,6 +43,8 @@ class PartitionState:
         )
         self.handling_time = HandlingTimeModel(settings.handling_half_life)
         self.positions: dict[str, Position] = {}
+        self.tasks_given_up = 0
+        """Tasks dropped before their time since this state was made, because there were too many."""
         self._horizon_ms = int(settings.duplicate_horizon_seconds * 1_000)
         self._changed_tasks: dict[tuple[str, str], Task] = {}
         self._changed_windows: dict[tuple[WindowKey, int], Partial] = {}
@@ -86,6 +88,7 @@ class PartitionState:
             if len(self.tasks) <= limit and task.touched_ms + self._horizon_ms > watermark_ms:
                 return
             del self.tasks[task_key]
+            self.tasks_given_up += task.touched_ms + self._horizon_ms > watermark_ms
             self._deleted[("task", codecs.task_key(*task_key))] = offset
 
     def changes(self, now_ms: int) -> Changes:

@@ -18,6 +18,12 @@ from tests.integration.deployment import Deployment, contents, differences, rece
 pytestmark = pytest.mark.integration
 
 SABOTAGED = (str(Path(__file__).with_name("sabotaged_worker.py")),)
+#: Many checkpoints, so that some window is written in two of them and some messages are stored but not committed.
+OFTEN = {
+    "LABELWATCH_WORKER__BATCH_MAX_RECORDS": "50",
+    "LABELWATCH_WORKER__CHECKPOINT_SECONDS": "0.05",
+    "LABELWATCH_WORKER__CHECKPOINT_EVENTS": "500",
+}
 Rows = dict[str, list[tuple[object, ...]]]
 
 
@@ -47,12 +53,10 @@ def _killed_once(deployment: Deployment, name: str, *guards: str) -> Rows:
     """What workers without some guards make of the stream, when the first is killed after a few checkpoints."""
     client = deployment.database(name)
     program = (*SABOTAGED, ",".join(guards))
-    # Small batches and an early kill: the group's committed offset is behind the stored position.
-    slow = {"LABELWATCH_WORKER__BATCH_MAX_RECORDS": "50", "LABELWATCH_WORKER__CHECKPOINT_SECONDS": "0.05"}
-    worker = deployment.start_worker(name, name, program=program, **slow)
-    worker.wait_for("score.checkpoint", count=2)
+    worker = deployment.start_worker(name, name, program=program, **OFTEN)
+    worker.wait_for("score.checkpoint", count=4)
     worker.kill()
-    worker = deployment.start_worker(name, name, program=program, **slow)
+    worker = deployment.start_worker(name, name, program=program, **OFTEN)
     last = {row[0:2]: row[2] for row in contents_of_progress(deployment)}
     until(lambda: {row[0:2]: row[2] for row in progress(client)} == last, "every partition read to its end")
     assert worker.stop() == 0
@@ -98,7 +102,7 @@ def test_without_row_identity_the_views_differ(
         (tmp_path / file.name).write_text(plain, encoding="utf-8")
     client = connect(ClickHouseSettings(url=deployment.clickhouse_url, database="appended"), use_database=False)
     migrate(client, directory=tmp_path)
-    worker = deployment.start_worker("appended", "appended", LABELWATCH_WORKER__CHECKPOINT_SECONDS="0.05")
+    worker = deployment.start_worker("appended", "appended", **OFTEN)
     until(lambda: received(client) == produced, f"{produced} messages scored")
     assert worker.stop() == 0
     report = differences(contents(client), uninterrupted)
