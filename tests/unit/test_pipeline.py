@@ -99,7 +99,9 @@ class TestRows:
 
     @pytest.mark.parametrize("name", HOSTILE_IDS)
     def test_ids_may_hold_anything(self, name: str) -> None:
-        ids = dict.fromkeys(("event_id", "task_id", "labeler_id", "project_id", "vendor_id", "task_type"), name)
+        ids: Document = dict.fromkeys(
+            ("event_id", "task_id", "labeler_id", "project_id", "vendor_id", "task_type"), name
+        )
         pipeline, sink = make_pipeline(), MemorySink()
         score_all(pipeline, [record(annotation(**ids, label=name))], sink)
         again = restored(pipeline, sink)
@@ -119,7 +121,8 @@ class TestHandlingTime:
     def test_a_queue_is_a_project_and_a_task_type(self) -> None:
         pipeline = make_pipeline()
         process(pipeline, annotation(took=10.0))
-        for overrides in ({"project_id": "other"}, {"task_type": "other"}):
+        variants: list[Document] = [{"project_id": "other"}, {"task_type": "other"}]
+        for overrides in variants:
             assert (
                 process_one(pipeline, annotation(event_id=str(overrides), **overrides)).expected_handling_seconds
                 is None
