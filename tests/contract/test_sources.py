@@ -135,6 +135,13 @@ def test_the_estimate_is_exact_for_files(make: Make, tmp_path: Path) -> None:
     assert source.estimate() == len(list(source))
 
 
+def test_the_estimate_of_a_simulation_is_sane(tmp_path: Path) -> None:
+    source = simulation(tmp_path)
+    estimate = source.estimate()
+    assert estimate is not None
+    assert 0.5 < estimate / len(list(source)) < 2
+
+
 @pytest.mark.parametrize(
     "source",
     [
