@@ -38,7 +38,7 @@ def create_app(settings: Settings, data_dir: Path) -> faust.App:
     kafka = settings.kafka
     return faust.App(
         settings.worker.app_id,
-        broker=";".join(f"kafkabatch://{address.strip()}" for address in kafka.bootstrap.split(",")),
+        broker=";".join(f"kafka-batch://{address.strip()}" for address in kafka.bootstrap.split(",")),
         broker_credentials=_credentials(kafka),
         broker_session_timeout=kafka.session_timeout_seconds,
         broker_heartbeat_interval=kafka.session_timeout_seconds / 4,
