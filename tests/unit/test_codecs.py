@@ -1,0 +1,133 @@
+"""State codecs: exact, versioned, indifferent to what ids hold."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from detectors.consensus import Answer, Task
+from detectors.handling_time import HandlingTimeModel
+from detectors.sketches import DistinctSketch
+from detectors.windows import Partial, WindowKey
+from streams.state import codecs
+from streams.state.codecs import UnknownCodecError
+from streams.state.position import Position
+from tests.builders import HOSTILE_IDS
+
+
+@pytest.mark.parametrize("name", HOSTILE_IDS)
+def test_task(name: str) -> None:
+    task = Task(name, name, name, True, gold=Answer(name, 5), last_submitted_ms=7, touched_ms=8, applied_offset=9)
+    task.answer(name, name, 3)
+    task.answer("other", "", 4)
+    task.is_duplicate(2**64 - 1, offset=2**62)
+    task.is_duplicate(0, offset=0)
+    again = codecs.decode_task(codecs.encode_task(task))
+    assert again == task
+    assert list(again.answers) == list(task.answers), "the order decides who is forgotten first"
+    assert list(again.event_offsets) == list(task.event_offsets)
+    assert again.consensus() == task.consensus()
+    assert codecs.read_key(codecs.task_key(name, "t")) == [name, "t"]
+
+
+@pytest.mark.parametrize("name", HOSTILE_IDS)
+def test_window(name: str) -> None:
+    partial = Partial(
+        3,
+        9,
+        1_000,
+        annotations=1,
+        handling_microseconds=2**53 + 1,
+        handling_sketch={-348: 1, 1_105: 2},
+        tasks=DistinctSketch([0, 2**64 - 1]),
+        labelers=DistinctSketch([5]),
+        label_histogram={name: 3, "": 1},
+    )
+    key = WindowKey(-60_000, name, name, name)
+    stored = codecs.window_key(key, 3), codecs.encode_window(partial)
+    found_key, again = codecs.decode_window(*stored)
+    assert found_key == key
+    assert (codecs.window_key(found_key, again.first_offset), codecs.encode_window(again)) == stored
+    assert again.handling_microseconds == 2**53 + 1
+    assert again.tasks.hashes() == [0, 2**64 - 1]
+    assert again.label_histogram == {name: 3, "": 1}
+
+
+def test_every_sum_of_a_partial_is_stored() -> None:
+    """A measure added to Partial and forgotten here would be lost at every restart."""
+    names = [f for f in Partial.__dataclass_fields__ if f not in ("first_offset", "last_offset", "touched_ms")]
+    sums = {name: number for number, name in enumerate(names, 1) if Partial.__dataclass_fields__[name].type == "int"}
+    assert len(sums) == 12
+    _, again = codecs.decode_window("[0,1,2,3,4]", codecs.encode_window(Partial(4, 5, 6, **sums)))  # type: ignore[arg-type]
+    assert {name: getattr(again, name) for name in sums} == sums
+    assert (again.first_offset, again.last_offset, again.touched_ms) == (4, 5, 6)
+
+
+def test_a_distinct_sketch_goes_on_the_same_after_storage() -> None:
+    partial = Partial(0, 0, 0, tasks=DistinctSketch(range(0, 4_096, 4)))
+    _, again = codecs.decode_window("[0,1,2,3,4]", codecs.encode_window(partial))
+    for value in range(0, 2_000, 3):
+        partial.tasks.add(value)
+        again.tasks.add(value)
+    assert again.tasks.hashes() == partial.tasks.hashes()
+
+
+@pytest.mark.parametrize("name", HOSTILE_IDS)
+def test_handling_time(name: str) -> None:
+    model = HandlingTimeModel(7)
+    for seconds in (1.0, 1 / 3, 12_345.678, 0.0):
+        model.learn((name, "a"), seconds)
+        model.learn(("b", name), seconds * 2)
+    again = HandlingTimeModel(7)
+    again.load(codecs.decode_handling_time(codecs.encode_handling_time(model)))
+    assert again.dump() == model.dump()
+    for queue in ((name, "a"), ("b", name), ("new", "")):
+        again.learn(queue, 3.3)
+        model.learn(queue, 3.3)
+        assert again.forecast(queue) == model.forecast(queue), "to the last bit"
+
+
+def test_position() -> None:
+    position = Position(1, 2, 3, 4, 5, 6)
+    assert codecs.decode_position(codecs.encode_position(position)) == position
+    assert codecs.decode_position(codecs.encode_position(Position())) == Position()
+
+
+def test_keys_of_different_things_differ() -> None:
+    """Ids that contain separators must not meet."""
+    pairs = [("a", "b,c"), ("a,b", "c"), ('a","b', "c"), ("a", 'b","c'), ("", "a"), ("a", "")]
+    assert len({codecs.task_key(*pair) for pair in pairs}) == len(pairs)
+    keys = [codecs.window_key(WindowKey(0, *pair, "v"), 1) for pair in pairs]
+    assert len(set(keys)) == len(pairs)
+    assert codecs.window_key(WindowKey(0, "a", "b", "c"), 1) != codecs.window_key(WindowKey(0, "a", "b", "c"), 2)
+
+
+def test_what_is_stored_is_json() -> None:
+    for payload in (
+        codecs.encode_position(Position()),
+        codecs.encode_task(Task("p", "t", "c", True)),
+        codecs.encode_window(Partial(0, 0, 0)),
+        codecs.encode_handling_time(HandlingTimeModel(1)),
+    ):
+        json.loads(payload)
+
+
+class TestVersions:
+    @pytest.mark.parametrize("kind", codecs.CODEC_VERSIONS)
+    def test_the_current_one_is_read_and_others_are_refused(self, kind: str) -> None:
+        current = codecs.CODEC_VERSIONS[kind]
+        codecs.check_version(kind, current)
+        for version in (current + 1, current - 1, 0, -1):
+            with pytest.raises(UnknownCodecError) as refused:
+                codecs.check_version(kind, version)
+            assert str(refused.value) == (
+                f"state of kind '{kind}' has codec version {version}, this worker reads {current}: run the version of "
+                "labelwatch that wrote it, or delete the state and read the topic again"
+            )
+
+    def test_an_unknown_kind_is_refused(self) -> None:
+        with pytest.raises(
+            UnknownCodecError, match="state of kind 'mood' has codec version 1, this worker reads no such"
+        ):
+            codecs.check_version("mood", 1)

@@ -1,0 +1,107 @@
+"""The state of one partition as rows, and back."""
+
+from __future__ import annotations
+
+import random
+from typing import cast
+
+import pytest
+
+from schemas.rows import StateRow, WindowPartialRow
+from streams.settings import PipelineSettings
+from streams.sinks.sink import MemorySink
+from streams.state.codecs import UnknownCodecError
+from streams.state.partition_state import PartitionState
+from tests.builders import NOW_MS, annotation, make_pipeline, records, restored, review, score_all, store
+
+
+def stored_rows() -> tuple[MemorySink, list[StateRow]]:
+    pipeline = make_pipeline(out_of_order_seconds=10.0)
+    events = [annotation(event_id=str(i), task_id=f"t-{i % 7}", at=i * 20.0, vendor_id=f"v{i % 3}") for i in range(50)]
+    sink = score_all(pipeline, records(events))
+    store(pipeline, pipeline.process("reviews", records([review()])), sink)
+    return sink, cast(list[StateRow], sink.rows("state"))
+
+
+def empty() -> PartitionState:
+    return PartitionState("app", 0, PipelineSettings(out_of_order_seconds=10.0))
+
+
+def test_every_kind_is_stored_with_the_offset_it_includes() -> None:
+    _, rows = stored_rows()
+    assert {row.kind for row in rows} == {"position", "task", "window", "handling_time"}
+    assert {row.key for row in rows if row.kind == "position"} == {"annotations", "reviews"}
+    versions = {(row.kind, row.key): row.version for row in rows}
+    assert versions[("position", "annotations")] == versions[("handling_time", "")] == 49
+    assert versions[("task", '["animals","t-0"]')] == 49
+    assert versions[("task", '["animals","t-1"]')] == 43
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_stored_rows_does_not_matter(seed: int) -> None:
+    _, rows = stored_rows()
+    first, second = empty(), empty()
+    first.restore(rows)
+    random.Random(seed).shuffle(rows)
+    second.restore(rows)
+    assert list(second.tasks) == list(first.tasks)
+    assert second.windows.open_keys() == first.windows.open_keys()
+    assert second.windows.watermark_ms == first.windows.watermark_ms > 0
+    assert second.positions == first.positions
+
+
+def test_what_was_restored_is_not_a_change() -> None:
+    _, rows = stored_rows()
+    state = empty()
+    state.restore(rows)
+    changes = state.changes(NOW_MS)
+    assert (changes.state, [row for found in changes.results.values() for row in found]) == ([], [])
+
+
+def test_changes_are_told_once_and_only_what_changed() -> None:
+    pipeline = make_pipeline()
+    events = [annotation(event_id=str(i), task_id=f"t-{i}", vendor_id=f"v-{i}") for i in range(20)]
+    pipeline.process("annotations", records(events))
+    assert len(pipeline.state.changes(NOW_MS).state) == 20 + 20 + 1 + 1
+    assert pipeline.state.changes(NOW_MS).state == []
+    pipeline.process(
+        "annotations", records([annotation(event_id="x", task_id="t-3", vendor_id="v-3")], first_offset=20)
+    )
+    changes = pipeline.state.changes(NOW_MS)
+    kinds = [row.kind for row in changes.state if isinstance(row, StateRow)]
+    assert sorted(kinds) == ["handling_time", "position", "task", "window"]
+    (partial,) = changes.results["window_partials"]
+    assert isinstance(partial, WindowPartialRow)
+    assert partial.vendor_id == "v-3"
+
+
+def test_reviews_alone_move_only_their_position() -> None:
+    pipeline = make_pipeline()
+    pipeline.process("reviews", records([review()]))
+    (row,) = pipeline.state.changes(NOW_MS).state
+    assert isinstance(row, StateRow)
+    assert (row.kind, row.key) == ("position", "reviews")
+
+
+def test_a_task_given_up_and_opened_again_in_one_checkpoint_is_there() -> None:
+    pipeline = make_pipeline(max_open_tasks=1)
+    score = [annotation(event_id=str(i), task_id=task) for i, task in enumerate(["a", "b", "a"])]
+    sink = score_all(pipeline, records(score))
+    (row,) = sink.rows("state", kind="task")
+    assert isinstance(row, StateRow)
+    assert row.key == '["animals","a"]'
+    assert list(restored(pipeline, sink).state.tasks) == [("animals", "a")]
+
+
+@pytest.mark.parametrize(("field", "value"), [("codec_version", 2), ("codec_version", 0), ("kind", "mood")])
+def test_state_of_another_version_is_refused(field: str, value: object) -> None:
+    _, rows = stored_rows()
+    rows[3] = rows[3]._replace(**{field: value})  # type: ignore[arg-type]  # that is what is tested
+    with pytest.raises(UnknownCodecError, match="run the version of labelwatch that wrote it"):
+        empty().restore(rows)
+
+
+def test_nothing_stored_is_a_fresh_start() -> None:
+    state = empty()
+    state.restore([])
+    assert (state.position("annotations").offset, state.windows.watermark_ms, len(state.tasks)) == (-1, 0, 0)
