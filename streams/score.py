@@ -52,6 +52,9 @@ class Owned:
     breaker: Breaker
     generation: int
     pending: Outcome = field(default_factory=Outcome)
+    heard_ms: int = 0
+    """When a message last arrived, by the wall clock."""
+    is_idle: bool = False
     read_to: dict[Topic, int] = field(default_factory=dict)
     """Per topic, the last offset read since the last checkpoint began."""
 
@@ -144,6 +147,7 @@ class Score:
             raise
         owned.pending.take(outcome)
         owned.read_to[batch.topic] = batch.last_offset
+        owned.heard_ms, owned.is_idle = self._now_ms(), False
         return outcome
 
     async def checkpoint(self) -> int:
@@ -171,13 +175,29 @@ class Score:
             return 0
         await self._publish([letter for write in writes for letter in write.outcome.dead_letters])
         writes = await self._still_owned(writes)
-        await self._sink.write(_merged(write.changes.results for write in writes))
+        await self._write(_merged(write.changes.results for write in writes))
         writes = await self._still_owned(writes)
-        await self._sink.write({"state": [row for write in writes for row in write.changes.state]})
+        await self._write({"state": [row for write in writes for row in write.changes.state]})
         for write in writes:
             for topic, offset in write.read_to.items():
                 self._acknowledge(topic, write.partition, offset, write.owned.generation)
         return sum(write.outcome.received for write in writes)
+
+    async def note_idle(self, read_to_end: Iterable[int]) -> None:
+        """Say of partitions that are read to their end and were silent since that they hold no window back.
+
+        Only windows' completeness depends on it, which is a matter of the clock; results never do.
+        """
+        now_ms, idle_ms = self._now_ms(), self._settings.pipeline.idle_partition_seconds * 1_000
+        rows: list[Row] = []
+        for partition in read_to_end:
+            owned = self.partitions[partition]
+            if owned.is_idle or owned.read_to or now_ms - owned.heard_ms < idle_ms:
+                continue
+            owned.is_idle = True
+            rows.extend(owned.pipeline.state.progress_rows(now_ms, is_idle=True))
+        if rows:
+            await self._write({"source_progress": rows})
 
     def _begin(self, partition: int, owned: Owned) -> _Write:
         changes = owned.pipeline.state.changes(self._now_ms())
@@ -209,7 +229,7 @@ class Score:
         state.restore(cast(list[StateRow], rows))
         log.info("partition.restored", partition=partition, values=len(rows), tasks=len(state.tasks))
         breaker = Breaker(settings.pipeline.breaker_min_messages, settings.pipeline.breaker_bad_share)
-        return Owned(PartitionPipeline(state, settings.projects), breaker, generation)
+        return Owned(PartitionPipeline(state, settings.projects), breaker, generation, heard_ms=self._now_ms())
 
 
 def _merged(parts: Iterable[Mapping[str, list[Row]]]) -> dict[str, list[Row]]:
