@@ -55,7 +55,7 @@ bench: $(VENV)/.bench ## The figures of the README's tables
 
 docs: $(VENV)/.dev ## Make again the pages that are made from code
 	$(BIN)/python -m streams.metrics > docs/metrics.md
-	$(BIN)/python -m deploy.clickhouse.dictionary
+	$(BIN)/python -m deploy.clickhouse.dictionary > docs/data-dictionary.md
 	$(BIN)/python -m schemas.json_schema
 
 kafka-up: $(VENV)/.embedded ## Apache Kafka itself on 127.0.0.1:9092 (needs Java 17 and Maven)

@@ -182,34 +182,3 @@ class Windows:
         """Continue from stored state; partials in order of last touch."""
         self.watermark_ms = watermark_ms
         self._open = OrderedDict(partials)
-
-
-class SourceWatermarks:
-    """One watermark over several source partitions: the least of those that are not idle.
-
-    >>> marks = SourceWatermarks(idle_ms=1_000)
-    >>> marks.update(0, watermark_ms=500, now_ms=10_000)
-    >>> marks.update(1, watermark_ms=900, now_ms=10_800)
-    >>> marks.watermark_ms(now_ms=10_900), marks.watermark_ms(now_ms=11_500)
-    (500, 900)
-    """
-
-    def __init__(self, idle_ms: int) -> None:
-        self._idle_ms = idle_ms
-        self._marks: dict[int, tuple[int, int]] = {}
-
-    def update(self, partition: int, *, watermark_ms: int, now_ms: int) -> None:
-        """A partition was heard of at ``now_ms``."""
-        before = self._marks.get(partition, (0, 0))[0]
-        self._marks[partition] = (max(before, watermark_ms), now_ms)
-
-    def drop(self, partition: int) -> None:
-        """Forget a partition that another worker reads now."""
-        self._marks.pop(partition, None)
-
-    def watermark_ms(self, now_ms: int) -> int | None:
-        """The merged watermark; with every partition idle, the greatest; None before anything was heard."""
-        if not self._marks:
-            return None
-        live = [mark for mark, heard in self._marks.values() if now_ms - heard <= self._idle_ms]
-        return min(live) if live else max(mark for mark, _ in self._marks.values())

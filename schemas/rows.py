@@ -126,6 +126,7 @@ class SourceProgressRow(NamedTuple):
     accepted: int
     duplicates: int
     dead_letters: int
+    is_idle: bool
     updated_at: int
     version: int
 

@@ -1,14 +1,16 @@
 """The data dictionary, made from the comments of a migrated database.
 
-python -m deploy.clickhouse.dictionary --url http://127.0.0.1:8123 > docs/data-dictionary.md
+python -m deploy.clickhouse.dictionary > docs/data-dictionary.md
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -60,24 +62,35 @@ def _columns(table: str, columns: list[tuple[str, str, str]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the dictionary of a migrated database."""
+    """Print the dictionary: of a migrated database, or of the migrations, run on an engine for the purpose."""
     import clickhouse_connect
 
     parser = argparse.ArgumentParser(prog="python -m deploy.clickhouse.dictionary", description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8123", help="ClickHouse's HTTP address")
+    parser.add_argument("--url", help="HTTP address of a migrated ClickHouse; without it the embedded engine is used")
     parser.add_argument("--database", default="labelwatch", help="a migrated database")
     options = parser.parse_args(arguments)
-    parts = urlsplit(options.url)
-    client = clickhouse_connect.get_client(
-        interface=parts.scheme,
-        host=parts.hostname,
-        port=parts.port or 0,
-        username=parts.username,
-        password=parts.password or "",
-        database=options.database,
-    )
+    if options.url is None:
+        print(_of_migrations(), end="")
+        return 0
+    client = clickhouse_connect.get_client(dsn=options.url, database=options.database)
     print(describe(client), end="")
     return 0
+
+
+def _of_migrations() -> str:
+    import clickhouse_connect
+
+    from deploy.clickhouse.migrate import migrate
+    from deploy.local.stack import EmbeddedStack
+
+    with (
+        tempfile.TemporaryDirectory(prefix="labelwatch-dictionary-") as folder,
+        contextlib.redirect_stdout(sys.stderr),
+        EmbeddedStack(Path(folder), kafka_port=0, clickhouse_port=0) as stack,
+    ):
+        client = clickhouse_connect.get_client(dsn=stack.clickhouse_url, database="labelwatch")
+        migrate(client)
+        return describe(client)
 
 
 if __name__ == "__main__":

@@ -84,10 +84,11 @@ class ScoreAgent:
             now = time.monotonic()
             METRICS.event_loop_lag_seconds.set(max(0.0, now - before - TICK_SECONDS))
             self._health.beat(now)
-            self._report_progress(now)
+            read_to_end = self._report_progress(now)
             due = now - self._checkpointed_at >= self._settings.checkpoint_seconds
             if due and not self._stopping and not self.failed.done():
                 await self._checkpoint_or_fail()
+                await self.score.note_idle(read_to_end)
 
     async def stop(self) -> None:
         """Take no more batches, make durable what was applied, and commit it."""
@@ -180,8 +181,9 @@ class ScoreAgent:
         value = letter.model_dump_json().encode()
         await (await self._app.producer.send(DEAD_LETTERS.name, letter.key, value, None, None, None))
 
-    def _report_progress(self, now: float) -> None:
-        wall = time.time()
+    def _report_progress(self, now: float) -> set[int]:
+        """Report lag and what is open; the partitions of annotations that are read to their end."""
+        wall, read_to_end = time.time(), set()
         for partition, owned in self.score.partitions.items():
             state = owned.pipeline.state
             METRICS.open_tasks.labels(str(partition)).set(len(state.tasks))
@@ -198,8 +200,11 @@ class ScoreAgent:
                     lag = max(0, end - 1 - position)
                     METRICS.lag_messages.labels(topic, str(partition)).set(lag)
                     self._health.progress(topic, partition, position, lag, now)
+                    if lag == 0 and topic == ANNOTATIONS.name:
+                        read_to_end.add(partition)
         shares = [owned.breaker.share for owned in self.score.partitions.values()]
         METRICS.breaker_bad_share.set(max(shares, default=0.0))
+        return read_to_end
 
 
 def _retriable(error: BaseException) -> bool:

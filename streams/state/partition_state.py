@@ -112,11 +112,9 @@ class PartitionState:
         for (kind, key), offset in self._deleted.items():
             if kind == "window" or tuple(codecs.read_key(key)) not in self.tasks:
                 state.append(self._state_row(kind, key, offset, "", deleted=True))
+        found.results["source_progress"] = self.progress_rows(now_ms, is_idle=False)
         for topic in self._changed_topics:
             position = self.positions[topic]
-            found.results.setdefault("source_progress", []).append(
-                position.row(self.app_id, topic, self.partition, now_ms)
-            )
             state.append(self._state_row("position", topic, position.offset, codecs.encode_position(position)))
         if ANNOTATIONS.name in self._changed_topics:
             offset = self.positions[ANNOTATIONS.name].offset
@@ -124,6 +122,14 @@ class PartitionState:
         self._changed_tasks, self._changed_windows, self._deleted = {}, {}, {}
         self._changed_topics = set()
         return found
+
+    def progress_rows(self, now_ms: int, *, is_idle: bool) -> list[Row]:
+        """How far each topic has been read."""
+        return [
+            position.row(self.app_id, topic, self.partition, now_ms, is_idle=is_idle)
+            for topic, position in self.positions.items()
+            if position.received
+        ]
 
     def restore(self, rows: Iterable[StateRow]) -> None:
         """Continue from stored rows, whatever their order.

@@ -19,7 +19,7 @@ class Position:
     duplicates: int = 0
     dead_letters: int = 0
 
-    def row(self, app_id: str, topic: str, partition: int, now_ms: int) -> SourceProgressRow:
+    def row(self, app_id: str, topic: str, partition: int, now_ms: int, *, is_idle: bool = False) -> SourceProgressRow:
         """The position as BI and operators see it."""
         return SourceProgressRow(
             app_id=app_id,
@@ -31,6 +31,7 @@ class Position:
             accepted=self.accepted,
             duplicates=self.duplicates,
             dead_letters=self.dead_letters,
+            is_idle=is_idle,
             updated_at=now_ms,
             version=self.offset,
         )

@@ -302,7 +302,7 @@ async def test_nothing_is_lost_while_the_engine_is_down(tmp_path: Path) -> None:
         await asyncio.wait_for(first, 30)
     # and between two writes on a connection that once worked.
     away.clear()
-    progress = SourceProgressRow("app", "annotations", 3, 17, T0, 20, 17, 2, 1, T0, 1)
+    progress = SourceProgressRow("app", "annotations", 3, 17, T0, 20, 17, 2, 1, False, T0, 1)
     second = asyncio.create_task(sink.write({"source_progress": [progress], "state": [STATE]}))
     await asyncio.wait_for(away.wait(), 30)
     assert not second.done()

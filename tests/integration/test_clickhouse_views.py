@@ -17,7 +17,7 @@ import pytest
 from deploy.clickhouse.migrate import migrate
 from deploy.local.stack import EmbeddedStack
 from detectors.sketches import KEPT_HASHES, DistinctSketch, bucket, hash64, quantile
-from schemas.rows import SourceProgressRow, WindowPartialRow
+from schemas.rows import ReviewRow, SourceProgressRow, TaskConfidenceRow, WindowPartialRow
 from schemas.times import to_ms
 from streams.settings import ClickHouseSettings
 from streams.sinks.clickhouse import ClickHouseSink
@@ -283,20 +283,41 @@ async def test_completeness_follows_the_slowest_partition_that_is_alive(sink: Cl
     answer = Answer(START, ("p1", "t", "v"), 0, "task", "labeler", "cat", 10**6, True, None, 0)
     minutes = [START + timedelta(minutes=n) for n in range(3)]
     await sink.write({"window_partials": [partial((at, answer.segment, 0), [0], [answer]) for at in minutes]})
-    now = to_ms(datetime.now(UTC))
 
-    def progress(partition: int, watermark: datetime, updated_ms: int, version: int = 1) -> SourceProgressRow:
-        return SourceProgressRow("app", "annotations", partition, 1, to_ms(watermark), 0, 0, 0, 0, updated_ms, version)
+    async def progress(partition: int, watermark: datetime, version: int, *, is_idle: bool = False) -> None:
+        row = SourceProgressRow(
+            "app", "annotations", partition, 1, to_ms(watermark), 0, 0, 0, 0, is_idle, to_ms(START), version
+        )
+        await sink.write({"source_progress": [row]})
 
     async def final() -> list[int]:
         return [row[0] for row in await sink.fetch("SELECT is_final FROM window_completeness ORDER BY minute")]
 
     assert await final() == [0, 0, 0]  # nothing was read yet, as far as anybody knows
-    idle = now - 3_600_000
-    await sink.write({"source_progress": [progress(0, minutes[2], now), progress(1, minutes[1], now)]})
-    await sink.write({"source_progress": [progress(2, START - timedelta(days=1), idle)]})
+    await progress(0, minutes[2], 1)
+    await progress(1, minutes[1], 1)
+    await progress(2, START - timedelta(days=1), 1, is_idle=True)
     assert await final() == [1, 0, 0]
-    await sink.write({"source_progress": [progress(1, minutes[2] + timedelta(minutes=1), now, version=2)]})
+    await progress(1, minutes[2] + timedelta(minutes=1), 2)
     assert await final() == [1, 1, 0]
-    await sink.write({"source_progress": [progress(p, minutes[p], idle, version=3) for p in (0, 1, 2)]})
+    for partition in (0, 1, 2):
+        await progress(partition, minutes[partition], 3, is_idle=True)
     assert await final() == [1, 1, 0]  # all idle: the furthest decides
+    await progress(2, minutes[1], 4)
+    assert await final() == [1, 0, 0]  # one is heard of again, and is behind
+
+
+async def test_a_review_outranks_gold_and_the_latest_review_counts(sink: ClickHouseSink) -> None:
+    at = to_ms(START)
+
+    def task(name: str, gold: str | None) -> TaskConfidenceRow:
+        return TaskConfidenceRow("p", name, "t", "cat", 0.5, 2, gold, at, 0, 1)
+
+    def review(name: str, when: int, true_label: str | None, offset: int) -> ReviewRow:
+        return ReviewRow("p", name, "", "rob", when, true_label, None if true_label else True, at, 0, offset)
+
+    await sink.write({"task_confidence": [task("bare", None), task("gold", "dog"), task("reviewed", "dog")]})
+    reviews = [review("reviewed", at + 2, "fox", 1), review("reviewed", at + 1, "cat", 2), review("gold", at, None, 3)]
+    await sink.write({"reviews": reviews})
+    found = await sink.fetch("SELECT task_id, truth, truth_source FROM task_confidence_current ORDER BY task_id")
+    assert found == [("bare", None, ""), ("gold", "dog", "gold"), ("reviewed", "fox", "review")]

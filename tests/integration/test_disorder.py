@@ -1,4 +1,4 @@
-"""Duplicates, malformed lines and arrival out of order change no figure that does not depend on the order of arrival."""
+"""Duplicates, malformed lines and arrival out of order change no figure that order of arrival should not change."""
 
 from __future__ import annotations
 

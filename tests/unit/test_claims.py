@@ -14,12 +14,8 @@ def two(sink: MemorySink, app_id: str = "app") -> tuple[Claims, Claims]:
 async def test_epochs_grow() -> None:
     sink = MemorySink()
     first, second = two(sink)
-    assert [await first.take(0, 5), await second.take(0, 6), await first.take(0, 7), await first.take(1, 8)] == [
-        1,
-        2,
-        3,
-        1,
-    ]
+    taken = [(first, 0, 5), (second, 0, 6), (first, 0, 7), (first, 1, 8)]
+    assert [await claims.take(partition, now_ms) for claims, partition, now_ms in taken] == [1, 2, 3, 1]
     assert sink.rows("partition_claims") == [
         PartitionClaimRow("app", 0, 3, "worker-1", 7),
         PartitionClaimRow("app", 1, 1, "worker-1", 8),

@@ -64,9 +64,8 @@ def test_changes_are_told_once_and_only_what_changed() -> None:
     pipeline.process("annotations", records(events))
     assert len(pipeline.state.changes(NOW_MS).state) == 20 + 20 + 1 + 1
     assert pipeline.state.changes(NOW_MS).state == []
-    pipeline.process(
-        "annotations", records([annotation(event_id="x", task_id="t-3", vendor_id="v-3")], first_offset=20)
-    )
+    event = annotation(event_id="x", task_id="t-3", vendor_id="v-3")
+    pipeline.process("annotations", records([event], first_offset=20))
     changes = pipeline.state.changes(NOW_MS)
     kinds = [row.kind for row in changes.state if isinstance(row, StateRow)]
     assert sorted(kinds) == ["handling_time", "position", "task", "window"]

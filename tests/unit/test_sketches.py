@@ -51,7 +51,7 @@ def test_an_empty_sketch_has_no_quantile() -> None:
 
 def test_hashes_are_stored_and_must_never_change() -> None:
     # printf '' | b2sum -l 64
-    assert (hash64(""), hash64("漢")) == (0xe4a6a0577479b2b4, 0x3fe329c23364b3ad)
+    assert (hash64(""), hash64("漢")) == (0xE4A6A0577479B2B4, 0x3FE329C23364B3AD)
 
 
 def test_distinct_is_exact_below_the_cap_and_close_above() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from detectors import windows
 from detectors.sketches import bucket
-from detectors.windows import OTHER, Observation, Partial, SourceWatermarks, WindowKey, Windows
+from detectors.windows import OTHER, Observation, Partial, WindowKey, Windows
 
 SEGMENT = ("animals", "image_class", "acme")
 
@@ -108,23 +108,3 @@ class TestPartial:
         for offset, name in enumerate(["a", "b", "c", "d", "e", "a"]):
             partial.add(seen(classes=(name,)), offset=offset, late=False)
         assert partial.label_histogram == {"a": 2, "b": 1, "c": 1, OTHER: 2}
-
-
-class TestSourceWatermarks:
-    def test_the_slowest_live_partition_counts(self) -> None:
-        marks = SourceWatermarks(idle_ms=1_000)
-        assert marks.watermark_ms(0) is None
-        marks.update(0, watermark_ms=500, now_ms=0)
-        marks.update(1, watermark_ms=900, now_ms=800)
-        assert marks.watermark_ms(1_000) == 500
-        assert marks.watermark_ms(1_001) == 900, "partition 0 is idle"
-        assert marks.watermark_ms(99_999) == 900, "all are idle: the greatest"
-
-    def test_it_never_goes_back_and_dropped_ones_do_not_count(self) -> None:
-        marks = SourceWatermarks(idle_ms=1_000)
-        marks.update(0, watermark_ms=500, now_ms=0)
-        marks.update(0, watermark_ms=400, now_ms=10)
-        assert marks.watermark_ms(10) == 500
-        marks.drop(0)
-        marks.drop(0)
-        assert marks.watermark_ms(10) is None

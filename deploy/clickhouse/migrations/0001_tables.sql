@@ -133,6 +133,7 @@ CREATE TABLE IF NOT EXISTS source_progress
     accepted UInt64 COMMENT 'Messages that became annotations or reviews.',
     duplicates UInt64 COMMENT 'Repeated events that were dropped.',
     dead_letters UInt64 COMMENT 'Messages that were refused.',
+    is_idle Bool COMMENT 'Read to its end and silent since: it holds no window back.',
     updated_at DateTime64(3, 'UTC') COMMENT 'When this was written.',
     version UInt64 COMMENT 'Grows with every write. Version of the row.'
 )

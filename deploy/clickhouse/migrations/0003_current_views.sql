@@ -1,9 +1,9 @@
 -- Each row of a table once, as it is now; and which minutes are complete.
 
 -- Whether a minute is complete: no more annotations are expected, unless late. Not a column of quality_by_minute,
--- because it changes with the clock. A source partition of `annotations` that has not been heard of for 120 s is
--- idle and holds nothing back (twice pipeline.idle_partition_seconds, so that a slow checkpoint is not idleness);
--- when all are idle, the furthest watermark decides.
+-- because it changes with the clock. A source partition that its worker has read to the end, and that was silent for
+-- pipeline.idle_partition_seconds since, is idle and holds nothing back; when all are, the furthest watermark decides.
+-- A partition whose worker is down is not idle: its minutes wait.
 CREATE VIEW IF NOT EXISTS window_completeness
 (
     minute DateTime('UTC') COMMENT 'A minute with annotations.',
@@ -13,10 +13,7 @@ CREATE VIEW IF NOT EXISTS window_completeness
 AS
 WITH
     (
-        SELECT if(
-            countIf(updated_at >= now64(3, 'UTC') - INTERVAL 120 SECOND) > 0,
-            minIf(watermark, updated_at >= now64(3, 'UTC') - INTERVAL 120 SECOND),
-            max(watermark))
+        SELECT if(countIf(NOT is_idle) > 0, minIf(watermark, NOT is_idle), max(watermark))
         FROM source_progress FINAL
         WHERE topic = 'annotations'
     ) AS complete_until
@@ -32,8 +29,28 @@ SELECT * FROM annotation_scores FINAL
 COMMENT 'annotation_scores, each annotation once. Bound submitted_at in every query.';
 
 CREATE VIEW IF NOT EXISTS task_confidence_current AS
-SELECT * FROM task_confidence FINAL
-COMMENT 'task_confidence, each task once: what is believed now.';
+SELECT
+    c.project_id AS project_id,
+    c.task_id AS task_id,
+    c.task_type AS task_type,
+    c.consensus_label AS consensus_label,
+    c.confidence AS confidence,
+    c.labels AS labels,
+    c.gold_label AS gold_label,
+    coalesce(r.true_label, c.gold_label) AS truth,
+    multiIf(isNotNull(r.true_label), 'review', isNotNull(c.gold_label), 'gold', '') AS truth_source,
+    c.last_submitted_at AS last_submitted_at,
+    c.source_partition AS source_partition,
+    c.version AS version
+FROM (SELECT * FROM task_confidence FINAL) AS c
+LEFT JOIN
+(
+    SELECT project_id, task_id, argMax(v.true_label, (v.reviewed_at, v.reviewer_id, v.source_offset)) AS true_label
+    FROM reviews AS v FINAL
+    WHERE isNotNull(v.true_label)
+    GROUP BY project_id, task_id
+) AS r ON r.project_id = c.project_id AND r.task_id = c.task_id
+COMMENT 'task_confidence, each task once: what is believed now, and what is known (the latest review over gold).';
 
 CREATE VIEW IF NOT EXISTS reviews_current AS
 SELECT * FROM reviews FINAL
