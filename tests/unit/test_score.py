@@ -1,0 +1,214 @@
+"""SCORE as the owner of partitions: what it accepts, the order of a checkpoint, and what a failure leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from schemas.dead_letter import DeadLetter
+from schemas.rows import Row
+from streams.breaker import BreakerOpenError
+from streams.score import Score
+from streams.settings import PipelineSettings, Settings
+from streams.sinks.sink import MemorySink, SinkError
+from streams.state.claims import Claims
+from tests.builders import NOW_MS, annotation, batch, records, review
+
+
+class Rig:
+    """A Score on a sink in memory that notes the order of everything it does."""
+
+    def __init__(self, sink: MemorySink | None = None, settings: Settings | None = None) -> None:
+        self.did: list[Any] = []
+        self.letters: list[DeadLetter] = []
+        self.fail_at: str | None = None
+        rig = self
+
+        class NotingSink(MemorySink):
+            async def write(self, rows: Mapping[str, Sequence[Row]]) -> None:
+                what = "state" if "state" in rows else "claims" if "partition_claims" in rows else "results"
+                rig.note(what)
+                await super().write(rows)
+
+        self.sink = sink or NotingSink()
+        self.score = Score(
+            settings or Settings(),
+            self.sink,
+            Claims(self.sink, "labelwatch", "worker-1"),
+            publish=self._publish,
+            acknowledge=lambda *position: self.did.append(position),
+            now_ms=lambda: NOW_MS,
+        )
+
+    def note(self, what: str) -> None:
+        if what == self.fail_at:
+            raise SinkError(f"{what} refused")
+        self.did.append(what)
+
+    async def _publish(self, letters: Sequence[DeadLetter]) -> None:
+        self.note("dead letters")
+        self.letters.extend(letters)
+
+    def take(self) -> list[Any]:
+        """What was done since the last call."""
+        did, self.did = self.did, []
+        return did
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def some(count: int = 3, *, first_offset: int = 0, partition: int = 0, generation: int = 1, prefix: str = "e") -> Any:
+    events = [annotation(event_id=f"{prefix}-{first_offset + i}") for i in range(count)]
+    return batch(records(events, first_offset=first_offset), partition=partition, generation=generation)
+
+
+class TestCheckpoint:
+    async def test_dead_letters_results_state_acknowledgement_in_this_order(self, rig: Rig) -> None:
+        await rig.score.assign([0], 1)
+        rig.take()
+        rig.score.process(some())
+        rig.score.process(batch(records([b"bad"], first_offset=3)))
+        rig.score.process(batch(records([review()]), topic="reviews"))
+        assert rig.score.pending_messages == 5
+        assert await rig.score.checkpoint() == 5
+        assert rig.take() == ["dead letters", "results", "state", ("annotations", 0, 3, 1), ("reviews", 0, 0, 1)]
+        assert rig.score.pending_messages == 0
+        assert [letter.origin.offset for letter in rig.letters] == [3]
+
+    async def test_nothing_to_do_is_not_written(self, rig: Rig) -> None:
+        await rig.score.assign([0], 1)
+        rig.take()
+        assert await rig.score.checkpoint() == 0
+        assert rig.take() == []
+
+    async def test_what_was_applied_before_is_acknowledged_again(self, rig: Rig) -> None:
+        await rig.score.assign([0], 1)
+        rig.score.process(some())
+        await rig.score.checkpoint()
+        rig.take()
+        outcome = rig.score.process(some())
+        assert outcome is not None
+        assert (outcome.replayed, outcome.received) == (3, 0)
+        assert await rig.score.checkpoint() == 0
+        assert rig.take()[-1] == ("annotations", 0, 2, 1)
+
+    async def test_all_partitions_at_once(self, rig: Rig) -> None:
+        await rig.score.assign([0, 1, 2], 1)
+        rig.take()
+        rig.score.process(some(partition=0))
+        rig.score.process(some(partition=2))
+        await rig.score.checkpoint()
+        assert rig.take() == ["dead letters", "results", "state", ("annotations", 0, 2, 1), ("annotations", 2, 2, 1)]
+
+    @pytest.mark.parametrize("place", ["dead letters", "results", "state"])
+    async def test_after_a_failure_nothing_is_acknowledged_or_stored(self, rig: Rig, place: str) -> None:
+        await rig.score.assign([0], 1)
+        rig.score.process(some())
+        rig.fail_at = place
+        with pytest.raises(SinkError, match=f"{place} refused"):
+            await rig.score.checkpoint()
+        rig.fail_at = None
+        rig.take()
+        assert rig.score.process(some(first_offset=3)) is None, "nothing is owned any more"
+        assert await rig.score.checkpoint() == 0
+        assert rig.take() == []
+        assert rig.sink.rows("state") == []
+
+        await rig.score.assign([0], 2)
+        assert rig.score.next_offset("annotations", 0) is None, "it starts over"
+
+
+class TestOwnership:
+    async def test_batches_of_others_and_of_other_generations_are_left_alone(self, rig: Rig) -> None:
+        await rig.score.assign([0], 5)
+        assert rig.score.process(some(partition=1, generation=5)) is None
+        assert rig.score.process(some(generation=4)) is None
+        assert rig.score.pending_messages == 0
+        assert rig.score.process(some(generation=5)) is not None
+
+    async def test_a_kept_partition_keeps_its_state_in_the_new_generation(self, rig: Rig) -> None:
+        await rig.score.assign([0, 1], 1)
+        rig.score.process(some(partition=0))
+        rig.take()
+        await rig.score.assign([0, 2], 2)
+        assert rig.take() == ["claims"], "only what is new is claimed"
+        assert sorted(rig.score.partitions) == [0, 2]
+        assert rig.score.next_offset("annotations", 0) == 3
+        assert rig.score.process(some(first_offset=3, generation=2)) is not None
+        await rig.score.checkpoint()
+        assert rig.take()[-1] == ("annotations", 0, 5, 2)
+
+    async def test_what_was_not_stored_is_left_to_the_next_owner(self, rig: Rig) -> None:
+        await rig.score.assign([0], 1)
+        rig.score.process(some(3))
+        await rig.score.checkpoint()
+        rig.score.process(some(3, first_offset=3))
+        rig.score.forget([0])
+        assert await rig.score.checkpoint() == 0
+        heir = Rig(rig.sink)
+        await heir.score.assign([0], 2)
+        assert heir.score.next_offset("annotations", 0) == 3
+        outcome = heir.score.process(some(3, first_offset=3, generation=2))
+        assert outcome is not None
+        assert outcome.accepted == 3
+
+    async def test_a_partition_without_state_is_read_as_committed(self, rig: Rig) -> None:
+        await rig.score.assign([0], 1)
+        assert rig.score.next_offset("annotations", 0) is None
+        rig.score.process(some())
+        assert rig.score.next_offset("annotations", 0) == 3
+        assert rig.score.next_offset("reviews", 0) is None
+
+    async def test_partitions_have_states_of_their_own(self, rig: Rig) -> None:
+        await rig.score.assign([0, 1], 1)
+        rig.score.process(some(partition=0))
+        rig.score.process(some(partition=1))
+        await rig.score.checkpoint()
+        heir = Rig(rig.sink)
+        await heir.score.assign([1], 2)
+        assert list(heir.score.partitions[1].pipeline.state.tasks) == [("animals", "t-1")]
+        assert {row[1] for row in rig.sink.rows("state")} == {0, 1}
+
+
+class TestBatchesThatFail:
+    settings = Settings(pipeline=PipelineSettings(breaker_min_messages=10, breaker_bad_share=0.5))
+
+    async def test_the_breaker_stops_before_anything_of_the_batch_is_durable(self) -> None:
+        rig = Rig(settings=self.settings)
+        await rig.score.assign([0], 1)
+        rig.score.process(some(2))
+        await rig.score.checkpoint()
+        rig.score.process(some(3, first_offset=2))
+        rig.take()
+        with pytest.raises(BreakerOpenError, match="20 of the last 20 messages are bad"):
+            rig.score.process(batch(records([b"bad"] * 20, first_offset=5)))
+        assert await rig.score.checkpoint() == 0
+        assert rig.take() == []
+        heir = Rig(rig.sink)
+        await heir.score.assign([0], 2)
+        assert heir.score.next_offset("annotations", 0) == 2, "the bad messages are still to be read"
+
+    async def test_a_bug_in_the_middle_of_a_batch_leaves_nothing_of_it(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await rig.score.assign([0, 1], 1)
+        rig.score.process(some(partition=1))
+        pipeline = rig.score.partitions[0].pipeline
+        retire, calls = pipeline.state.retire, []
+
+        def broken(offset: int) -> None:
+            calls.append(offset)
+            if len(calls) == 2:
+                raise ZeroDivisionError
+            retire(offset)
+
+        monkeypatch.setattr(pipeline.state, "retire", broken)
+        with pytest.raises(ZeroDivisionError):
+            rig.score.process(some(3))
+        assert await rig.score.checkpoint() == 3
+        assert {row[1] for row in rig.sink.rows("state")} == {1}, "the other partition is whole"

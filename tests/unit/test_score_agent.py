@@ -1,0 +1,296 @@
+"""The SCORE agent between a pretended Faust and a Score: publishing, failing, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    NotEnoughReplicasError,
+)
+from faust.exceptions import ProducerSendError
+
+from schemas.dead_letter import DeadLetter
+from streams.agents import score as agent_module
+from streams.agents.score import ScoreAgent
+from streams.health import HealthState
+from streams.record_batch import TP
+from streams.score import Score
+from streams.settings import Settings, WorkerSettings
+from streams.sinks.sink import MemorySink, SinkError
+from streams.state.claims import Claims
+from tests.builders import NOW_MS, annotation, batch, make_pipeline, records, review
+
+
+class Producer:
+    """Takes messages; fails as it is told to, first the send, then its delivery."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes | None, bytes]] = []
+        self.failures: list[tuple[str, BaseException] | None] = []
+
+    async def send(self, topic: str, key: bytes | None, value: bytes, *_rest: object) -> asyncio.Future[None]:
+        failure = self.failures.pop(0) if self.failures else None
+        delivery: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if failure is not None:
+            where, error = failure
+            if where == "send":
+                raise ProducerSendError("Error while sending") from error
+            delivery.set_exception(error)
+        else:
+            self.sent.append((topic, key, value))
+            delivery.set_result(None)
+        return delivery
+
+
+class Consumer:
+    def __init__(self) -> None:
+        self.acknowledged: list[tuple[TP, int, int]] = []
+        self.commits = 0
+
+    def acknowledge(self, tp: TP, offset: int, generation: int) -> None:
+        self.acknowledged.append((tp, offset, generation))
+
+    async def commit_now(self) -> None:
+        self.commits += 1
+
+    def highwater(self, tp: TP) -> int | None:
+        return 10
+
+
+class App:
+    """As much of a Faust application as the agent touches."""
+
+    def __init__(self) -> None:
+        self.consumer = Consumer()
+        self.producer = Producer()
+        self.consumer_generation_id = 1
+        self.transport = SimpleNamespace(position_provider=None, batch_max_records=None)
+        self.on_revoked: Callable[..., Any]
+        self.body: Callable[[Any], Any]
+        self.on_partitions_revoked = SimpleNamespace(connect=self._connect)
+
+    def _connect(self, handler: Callable[..., Any], *, weak: bool) -> None:
+        self.on_revoked = handler
+
+    def topic(self, *names: str, **_options: object) -> Any:
+        return SimpleNamespace(names=names)
+
+    def agent(self, topic: Any, name: str) -> Callable[[Callable[[Any], Any]], None]:
+        assert topic.names == ("annotations", "reviews")
+        return lambda body: setattr(self, "body", body)
+
+
+class Stream:
+    """Batches as a Faust stream gives them; ``between`` runs before each."""
+
+    def __init__(self, *batches: Any, between: Callable[[], None] | None = None) -> None:
+        self.batches = batches
+        self.between = between
+
+    def noack(self) -> Stream:
+        return self
+
+    async def events(self) -> AsyncIterator[Any]:
+        for one in self.batches:
+            if self.between:
+                self.between()
+            yield SimpleNamespace(value=one)
+
+
+class Rig:
+    def __init__(self, **worker: Any) -> None:
+        settings = WorkerSettings(**{"retry_max_seconds": 0.001, "checkpoint_seconds": 3_600} | worker)
+        self.app, self.sink = App(), MemorySink()
+        self.health = HealthState(60, 0)
+        self.agent = ScoreAgent(cast(Any, self.app), settings, self.health)
+        self.agent.score = Score(
+            Settings(),
+            self.sink,
+            Claims(self.sink, "labelwatch", "worker-1"),
+            publish=self.agent.publish,
+            acknowledge=self.agent.acknowledge,
+            now_ms=lambda: NOW_MS,
+        )
+
+    async def assign(self, *partitions: int) -> Any:
+        tps = {TP(topic, partition) for topic in ("annotations", "reviews") for partition in partitions}
+        return await self.app.transport.position_provider(tps)
+
+    def failure(self) -> BaseException | None:
+        return self.agent.failed.result() if self.agent.failed.done() else None
+
+
+@pytest.fixture
+async def rig() -> Rig:
+    return Rig()
+
+
+def some(count: int = 3, first_offset: int = 0) -> Any:
+    return batch(records([annotation(event_id=str(first_offset + i)) for i in range(count)], first_offset=first_offset))
+
+
+def letters(count: int) -> list[DeadLetter]:
+    return make_pipeline().process("annotations", records([b"bad"] * count)).dead_letters
+
+
+class TestPublish:
+    async def test_sent_with_the_key_of_the_message(self, rig: Rig) -> None:
+        (letter,) = letters(1)
+        await rig.agent.publish([letter])
+        ((topic, key, value),) = rig.app.producer.sent
+        assert (topic, key, DeadLetter.model_validate_json(value)) == ("annotations-dlq", b"t-1", letter)
+
+    async def test_nothing_is_nothing(self, rig: Rig) -> None:
+        await rig.agent.publish([])
+        assert rig.app.producer.sent == []
+
+    @pytest.mark.parametrize("where", ["send", "delivery"])
+    @pytest.mark.parametrize("error", [KafkaConnectionError, KafkaTimeoutError, NotEnoughReplicasError])
+    async def test_while_the_broker_is_away_only_what_is_unsent_is_sent_again(
+        self, rig: Rig, where: str, error: type[BaseException]
+    ) -> None:
+        rig.app.producer.failures = [None, (where, error()), None, (where, error()), (where, error())]
+        await rig.agent.publish(letters(3))
+        offsets = [DeadLetter.model_validate_json(value).origin.offset for _, _, value in rig.app.producer.sent]
+        assert sorted(offsets) == [0, 1, 2], "each once"
+
+    @pytest.mark.parametrize("where", ["send", "delivery"])
+    async def test_what_can_never_be_sent_is_raised(self, rig: Rig, where: str) -> None:
+        error = MessageSizeTooLargeError()
+        rig.app.producer.failures = [("delivery", KafkaConnectionError()), (where, error)]
+        with pytest.raises((MessageSizeTooLargeError, ProducerSendError)) as raised:
+            await rig.agent.publish(letters(2))
+        assert error in (raised.value, raised.value.__cause__)
+
+
+class TestConsume:
+    async def test_batches_are_applied_and_checkpointed_by_size(self) -> None:
+        rig = Rig(checkpoint_events=5)
+        await rig.assign(0)
+        await rig.app.body(Stream(some(3), some(3, 3), some(3, 6)))
+        assert rig.app.consumer.acknowledged == [(TP("annotations", 0), 5, 1)]
+        assert rig.agent.score.pending_messages == 3
+        assert rig.failure() is None
+
+    async def test_an_error_ends_the_worker_and_never_leaves_the_agent(self, rig: Rig) -> None:
+        await rig.assign(0)
+        broken = SimpleNamespace(topic="annotations", partition=0, records=[object()], last_offset=0, generation=1)
+        await rig.app.body(Stream(some(3), broken, some(3, 3)))
+        assert isinstance(rig.failure(), AttributeError)
+        assert rig.health.check(0).reasons[0].startswith("fatal: AttributeError")
+        assert rig.app.consumer.acknowledged == []
+        assert await rig.agent.score.checkpoint() == 0
+
+    async def test_the_first_error_stands(self, rig: Rig) -> None:
+        rig.agent.fail(SinkError("first"))
+        rig.agent.fail(SinkError("second"))
+        assert str(rig.failure()) == "first"
+
+    async def test_batches_of_lost_partitions_are_passed_over(self, rig: Rig) -> None:
+        await rig.assign(1)
+        await rig.app.body(Stream(some(3)))
+        assert (rig.failure(), rig.agent.score.pending_messages) == (None, 0)
+
+
+class TestPositions:
+    async def test_restores_and_tells_where_to_go_on(self, rig: Rig) -> None:
+        assert await rig.assign(0) == {}
+        await rig.app.body(Stream(some(3), batch(records([review()]), topic="reviews")))
+        await rig.app.on_revoked(rig.app, {TP("annotations", 0), TP("reviews", 0)})
+        assert rig.agent.score.partitions == {}
+        assert await rig.assign(0) == {TP("annotations", 0): 3, TP("reviews", 0): 1}
+
+    async def test_state_that_cannot_be_read_ends_the_worker(self, rig: Rig) -> None:
+        async def refuse(table: str, **_equals: object) -> list[Any]:
+            raise SinkError("state refused")
+
+        rig.sink.read = refuse  # type: ignore[method-assign]  # one broken sink, once
+        with pytest.raises(SinkError):
+            await rig.assign(0)
+        assert isinstance(rig.failure(), SinkError)
+
+
+class TestStop:
+    async def test_makes_durable_and_commits_what_was_applied(self, rig: Rig) -> None:
+        await rig.assign(0)
+        await rig.app.body(Stream(some(3)))
+        await rig.agent.stop()
+        assert rig.app.consumer.acknowledged == [(TP("annotations", 0), 2, 1)]
+        assert rig.app.consumer.commits == 1
+
+    async def test_takes_no_more_batches(self, rig: Rig) -> None:
+        await rig.assign(0)
+        await rig.agent.stop()
+        await rig.app.body(Stream(some(3)))
+        assert rig.agent.score.pending_messages == 0
+
+    async def test_after_a_failure_nothing_is_stored(self, rig: Rig) -> None:
+        await rig.assign(0)
+        await rig.app.body(Stream(some(3)))
+        rig.agent.fail(SinkError("away"))
+        await rig.agent.stop()
+        await rig.app.on_revoked(rig.app, {TP("annotations", 0), TP("reviews", 0)})
+        assert (rig.app.consumer.acknowledged, rig.app.consumer.commits, rig.sink.rows("state")) == ([], 0, [])
+
+    async def test_says_so_when_the_checkpoint_under_way_failed(self, rig: Rig) -> None:
+        await rig.assign(0)
+        await rig.app.body(Stream(some(3)))
+        gate = asyncio.Event()
+
+        async def refuse(_rows: object) -> None:
+            await gate.wait()
+            raise SinkError("refused")
+
+        rig.sink.write = refuse  # type: ignore[method-assign,assignment]  # one broken sink, once
+        under_way = asyncio.create_task(rig.agent._checkpoint_or_fail())
+        await asyncio.sleep(0)
+        stopping = asyncio.create_task(rig.agent.stop())
+        await asyncio.sleep(0)
+        gate.set()
+        with pytest.raises(SinkError, match="refused"):
+            await stopping
+        await under_way
+        assert rig.app.consumer.commits == 0
+
+
+class TestTick:
+    async def run_ticks(self, rig: Rig, until: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(agent_module, "TICK_SECONDS", 0)
+        tick = asyncio.create_task(rig.agent.tick())
+        async with asyncio.timeout(10):
+            while not until():  # noqa: ASYNC110  # a turn of the loop is what is waited for
+                await asyncio.sleep(0)
+        tick.cancel()
+
+    async def test_checkpoints_by_age(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rig = Rig(checkpoint_seconds=1e-9)
+        await rig.assign(0)
+        await rig.app.body(Stream(some(3)))
+        await self.run_ticks(rig, lambda: bool(rig.app.consumer.acknowledged), monkeypatch)
+        assert rig.app.consumer.acknowledged == [(TP("annotations", 0), 2, 1)]
+
+    async def test_never_after_a_failure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The worker takes seconds to end; what is in memory may be incomplete by then."""
+        rig = Rig(checkpoint_seconds=1e-9)
+        await rig.assign(0)
+        await rig.app.body(Stream(some(3)))
+        rig.agent.fail(SinkError("away"))
+        turns = iter(range(50))
+        await self.run_ticks(rig, lambda: next(turns, None) is None, monkeypatch)
+        assert rig.sink.rows("state") == []
+        assert rig.app.consumer.acknowledged == []
+
+    async def test_a_failed_checkpoint_ends_the_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rig = Rig(checkpoint_seconds=1e-9)
+        await rig.assign(0)
+        await rig.app.body(Stream(some(3)))
+        await Claims(rig.sink, "labelwatch", "worker-2").take(0, 0)
+        await self.run_ticks(rig, rig.agent.failed.done, monkeypatch)
+        assert type(rig.failure()).__name__ == "FencedError"
