@@ -191,8 +191,8 @@ class Score:
         now_ms, idle_ms = self._now_ms(), self._settings.pipeline.idle_partition_seconds * 1_000
         rows: list[Row] = []
         for partition in read_to_end:
-            owned = self.partitions[partition]
-            if owned.is_idle or owned.read_to or now_ms - owned.heard_ms < idle_ms:
+            owned = self.partitions.get(partition)  # it may have been revoked since it was looked at
+            if owned is None or owned.is_idle or owned.read_to or now_ms - owned.heard_ms < idle_ms:
                 continue
             owned.is_idle = True
             rows.extend(owned.pipeline.state.progress_rows(now_ms, is_idle=True))

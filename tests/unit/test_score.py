@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.dead_letter import DeadLetter
-from schemas.rows import Row
+from schemas.rows import Row, SourceProgressRow
 from streams.breaker import BreakerOpenError
 from streams.score import Score
 from streams.settings import PipelineSettings, Settings
@@ -24,6 +24,7 @@ class Rig:
         self.did: list[Any] = []
         self.letters: list[DeadLetter] = []
         self.fail_at: str | None = None
+        self.now_ms = NOW_MS
         rig = self
 
         class NotingSink(MemorySink):
@@ -39,7 +40,7 @@ class Rig:
             Claims(self.sink, "labelwatch", "worker-1"),
             publish=self._publish,
             acknowledge=lambda *position: self.did.append(position),
-            now_ms=lambda: NOW_MS,
+            now_ms=lambda: self.now_ms,
         )
 
     def note(self, what: str) -> None:
@@ -173,6 +174,40 @@ class TestOwnership:
         await heir.score.assign([1], 2)
         assert list(heir.score.partitions[1].pipeline.state.tasks) == [("animals", "t-1")]
         assert {row[1] for row in rig.sink.rows("state")} == {0, 1}
+
+
+class TestIdle:
+    async def idle_after(self, seconds: float) -> tuple[Rig, list[Any]]:
+        rig = Rig(settings=Settings(pipeline=PipelineSettings(idle_partition_seconds=60)))
+        await rig.score.assign([0, 1], 1)
+        rig.score.process(some(partition=0))
+        rig.score.process(some(partition=1))
+        await rig.score.checkpoint()
+        rig.now_ms += int(seconds * 1_000)
+        await rig.score.note_idle({0})
+        return rig, [row.is_idle for row in rig.sink.rows("source_progress") if isinstance(row, SourceProgressRow)]
+
+    async def test_a_partition_read_to_its_end_and_silent_holds_nothing_back(self) -> None:
+        assert (await self.idle_after(59.999))[1] == [False, False]
+        assert (await self.idle_after(60))[1] == [True, False], "1 is not read to its end"
+
+    async def test_it_is_said_once_and_taken_back_by_the_next_message(self) -> None:
+        rig, _ = await self.idle_after(60)
+        rig.take()
+        await rig.score.note_idle({0})
+        assert rig.take() == []
+        rig.score.process(some(first_offset=3))
+        await rig.score.checkpoint()
+        row = rig.sink.rows("source_progress", source_partition=0)[0]
+        assert isinstance(row, SourceProgressRow)
+        assert (row.is_idle, row.last_offset) == (False, 5)
+
+    async def test_a_partition_revoked_meanwhile_is_passed_over(self) -> None:
+        rig, _ = await self.idle_after(60)
+        rig.score.forget([0])
+        rig.take()
+        await rig.score.note_idle({0})
+        assert rig.take() == []
 
 
 class TestBatchesThatFail:
