@@ -169,8 +169,8 @@ def test_gold_tasks_and_labelers_of_the_crowds(scored: Client, data: Path, proje
     assert sum(row[4] for row in found) == len(raw), "every answer has a gold label"
     assert sum(row[5] for row in found) == (raw["label"] == raw["gold"]).sum()
     assert [row[0] for row in found] == sorted(set(raw["day"]))
-    for (_, annotations, tasks, labelers, _, right), (_, group) in zip(found, raw.groupby("day"), strict=True):
-        assert annotations == len(group)
+    for (_, count, tasks, labelers, _, right), (_, group) in zip(found, raw.groupby("day"), strict=True):
+        assert count == len(group)
         assert right == (group["label"] == group["gold"]).sum()
         assert_distinct(tasks, group["task"].nunique())
         assert_distinct(labelers, group["labeler"].nunique())
