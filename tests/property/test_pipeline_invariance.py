@@ -100,7 +100,7 @@ def test_order_duplicates_and_bad_messages_do_not_matter(data: st.DataObject) ->
     clean = data.draw(annotation_streams())
     stream = data.draw(disordered(clean, DISORDER_SECONDS))
     bad = sum(not isinstance(event, dict) for event in stream)
-    settings = {"out_of_order_seconds": DISORDER_SECONDS, "allowed_lateness_seconds": 60.0}
+    settings: dict[str, Any] = {"out_of_order_seconds": DISORDER_SECONDS, "allowed_lateness_seconds": 60.0}
 
     expected, found = MemorySink(), MemorySink()
     score_all(make_pipeline(**settings), records(clean), expected)

@@ -10,7 +10,7 @@ import pytest
 from schemas.dead_letter import Reason
 from schemas.events import MAX_EVENT_BYTES, AnnotationEvent, ReviewEvent
 from streams.decode import Refusal, check_key, check_payload, decode_annotations, decode_reviews
-from tests.builders import HOSTILE_IDS, annotation, record, records, refusal, review
+from tests.builders import HOSTILE_IDS, Document, annotation, record, records, refusal, review
 
 
 def raw(**overrides: Any) -> bytes:
@@ -93,7 +93,7 @@ def test_halves_do_not_make_a_whole(first: bytes, second: bytes) -> None:
 
 
 def test_many_kinds_of_bad_in_one_batch() -> None:
-    bad = [{"event_id": ""}, {"task_id": 5}, {"label": {}}, {"started_at": "now"}, {"mood": 1}]
+    bad: list[Document] = [{"event_id": ""}, {"task_id": 5}, {"label": {}}, {"started_at": "now"}, {"mood": 1}]
     events = [annotation(**(bad[i % 5] if i % 3 == 0 else {}), vendor_id=f"v{i}") for i in range(60)]
     outcomes = decode_annotations(records(events))
     for i, outcome in enumerate(outcomes):

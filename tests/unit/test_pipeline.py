@@ -242,19 +242,9 @@ class TestDuplicatesAndRevisions:
 
 class TestWindows:
     def test_a_window_is_a_minute_of_a_segment(self) -> None:
-        events = [
-            annotation(event_id=f"{i}", at=at, **overrides)
-            for i, (at, overrides) in enumerate(
-                [
-                    (0, {}),
-                    (59.999, {}),
-                    (60, {}),
-                    (0, {"vendor_id": "b"}),
-                    (0, {"task_type": "b"}),
-                    (0, {"project_id": "b"}),
-                ]
-            )
-        ]
+        others: list[Document] = [{"vendor_id": "b"}, {"task_type": "b"}, {"project_id": "b"}]
+        events = [annotation(event_id=f"{at}", at=at) for at in (0, 59.999, 60)]
+        events += [annotation(at=0, event_id=str(other), **other) for other in others]
         sums = window_sums(partials(score_all(make_pipeline(), records(events))))
         assert len(sums) == 5
         assert sums[(START_MS, "animals", "image_class", "acme")]["annotations"] == 2

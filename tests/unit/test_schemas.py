@@ -30,7 +30,7 @@ def test_handling_time_is_active_time_or_else_submit_minus_start() -> None:
 def test_events_are_values() -> None:
     event = AnnotationEvent.model_validate(annotation())
     with pytest.raises(ValidationError, match="frozen"):
-        event.task_id = "other"  # type: ignore[misc]  # that is what is tested
+        event.task_id = "other"
 
 
 @pytest.mark.parametrize(
