@@ -62,7 +62,7 @@ async def run_worker(settings: Settings, *, worker_id: str | None = None) -> int
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     problems = await asyncio.to_thread(topic_problems, settings.kafka)
     if problems:
-        log.error("worker.topics_unusable", problems=problems)
+        log.error("worker.topics_unusable", bootstrap=settings.kafka.bootstrap, problems=problems)
         return 1
     health = HealthState(settings.worker.stuck_after_seconds, time.monotonic())
     web = WebServer(settings.web, health, METRICS.registry)
