@@ -165,6 +165,8 @@ def _replay(progress: Progress, simulation: Simulation, kafka: KafkaSettings) ->
         ),
     )
     progress.update(bar, total=report.sent, completed=report.sent, rate=f"{report.per_second:,.0f}/s")
+    if report.interrupted:  # a replay reports on Ctrl-C instead of raising; a demo of what got through shows nothing
+        raise click.Abort
     return report.sent
 
 
