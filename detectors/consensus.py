@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Final
 
 #: Answers and event ids remembered per task; beyond it the oldest are forgotten, so a runaway task stays bounded.
@@ -73,7 +74,9 @@ class Task:
             self._retract(before.label)
         consensus, _ = self.consensus()
         agrees = None if consensus is None else consensus == label
-        stands = Answer(label, submitted_ms)
+        # The same few labelers and labels stand in very many tasks: keep one string of each.
+        labeler_id = intern(labeler_id)
+        stands = Answer(intern(label), submitted_ms)
         if before is not None and (before.submitted_ms, before.label) > (submitted_ms, label):
             stands = before
         self.answers[labeler_id] = stands

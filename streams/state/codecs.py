@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any, Final
 
 import orjson
@@ -97,11 +98,11 @@ def encode_task(task: Task) -> str:
 def decode_task(payload: str) -> Task:
     project_id, task_id, task_type, closed, answers, hashes, gold, last_ms, touched_ms, applied = orjson.loads(payload)
     return Task(
-        project_id,
+        intern(project_id),
         task_id,
-        task_type,
+        intern(task_type),
         closed,
-        answers={labeler: Answer(label, at_ms) for labeler, label, at_ms in answers},
+        answers={intern(labeler): Answer(intern(label), at_ms) for labeler, label, at_ms in answers},
         event_offsets=dict(hashes),
         gold=None if gold is None else Answer(*gold),
         last_submitted_ms=last_ms,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from sys import intern
 
 from detectors.consensus import Task
 from detectors.handling_time import HandlingTimeModel
@@ -60,7 +61,7 @@ class PartitionState:
         key = (project_id, task_id)
         task = self.tasks.get(key)
         if task is None:
-            task = self.tasks[key] = Task(project_id, task_id, task_type, closed)
+            task = self.tasks[key] = Task(intern(project_id), task_id, intern(task_type), closed)
         else:
             self.tasks.move_to_end(key)
         task.touched_ms = self.windows.watermark_ms
