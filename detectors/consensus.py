@@ -12,17 +12,25 @@ MAX_ANSWERS: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One labeler's standing answer: the canonical label and when it was submitted (ms)."""
+    """One labeler's standing answer: the canonical label and when it was submitted (ms).
 
-    label: str
+    The label is None where it is free: a text or spans, long, and no two alike. It casts no vote.
+    """
+
+    label: str | None
     submitted_ms: int
+
+    @property
+    def rank(self) -> tuple[int, bool, str]:
+        """Total order: of two answers the greater stands, whichever arrived last."""
+        return (self.submitted_ms, self.label is not None, self.label or "")
 
 
 @dataclass(slots=True)
 class Task:
     """What is known about one task of one project.
 
-    >>> task = Task("captions", "t1", "image_class", closed=True)
+    >>> task = Task("captions", "t1", "image_class")
     >>> task.answer("ann", "cat", 1_000), task.answer("bob", "cat", 2_000), task.answer("cy", "dog", 3_000)
     (None, True, False)
     >>> task.consensus()
@@ -36,8 +44,6 @@ class Task:
     project_id: str
     task_id: str
     task_type: str
-    closed: bool
-    """Whether answers come from a closed set. Free text has no majority."""
     answers: dict[str, Answer] = field(default_factory=dict)
     event_offsets: dict[int, int] = field(default_factory=dict)
     """Hash of each event counted here to the source offset at which it was counted."""
@@ -52,7 +58,7 @@ class Task:
 
     def __post_init__(self) -> None:
         for given in self.answers.values():
-            self._votes[given.label] = self._votes.get(given.label, 0) + 1
+            self._cast(given)
 
     def is_duplicate(self, event_hash: int, offset: int) -> bool:
         """Whether this event was counted at an earlier offset; remembers it if not.
@@ -64,43 +70,54 @@ class Task:
             del self.event_offsets[next(iter(self.event_offsets))]
         return counted < offset
 
-    def answer(self, labeler_id: str, label: str, submitted_ms: int) -> bool | None:
+    @property
+    def has_votes(self) -> bool:
+        """Whether any answer is one of a closed set."""
+        return bool(self._votes)
+
+    def answer(self, labeler_id: str, label: str | None, submitted_ms: int) -> bool | None:
         """Record an answer; says whether it agrees with the consensus of the other labelers before it.
 
         None when there is nothing to agree with. The label submitted last stands, whatever arrives last.
         """
         before = self.answers.get(labeler_id)
         if before is not None:
-            self._retract(before.label)
+            self._retract(before)
         consensus, _ = self.consensus()
-        agrees = None if consensus is None else consensus == label
+        agrees = None if consensus is None or label is None else consensus == label
         # The same few labelers and labels stand in very many tasks: keep one string of each.
         labeler_id = intern(labeler_id)
-        stands = Answer(intern(label), submitted_ms)
-        if before is not None and (before.submitted_ms, before.label) > (submitted_ms, label):
+        stands = Answer(None if label is None else intern(label), submitted_ms)
+        if before is not None and before.rank > stands.rank:
             stands = before
         self.answers[labeler_id] = stands
-        self._votes[stands.label] = self._votes.get(stands.label, 0) + 1
+        self._cast(stands)
         if len(self.answers) > MAX_ANSWERS:
-            self._retract(self.answers.pop(next(iter(self.answers))).label)
+            self._retract(self.answers.pop(next(iter(self.answers))))
         self.last_submitted_ms = max(self.last_submitted_ms, submitted_ms)
         return agrees
 
     def settle(self, gold: Answer) -> None:
         """Take a known answer into account; the one submitted last stands, whatever arrives last."""
-        if self.gold is None or (gold.submitted_ms, gold.label) > (self.gold.submitted_ms, self.gold.label):
+        if self.gold is None or gold.rank > self.gold.rank:
             self.gold = gold
 
     def consensus(self) -> tuple[str | None, float]:
         """The majority label and its share of the votes; ties go to the label that sorts first."""
-        if not self.closed or not self._votes:
+        if not self._votes:
             return None, 0.0
         label = min(self._votes, key=lambda name: (-self._votes[name], name))
-        return label, self._votes[label] / len(self.answers)
+        return label, self._votes[label] / sum(self._votes.values())
 
-    def _retract(self, label: str) -> None:
-        left = self._votes[label] - 1
+    def _cast(self, answer: Answer) -> None:
+        if answer.label is not None:
+            self._votes[answer.label] = self._votes.get(answer.label, 0) + 1
+
+    def _retract(self, answer: Answer) -> None:
+        if answer.label is None:
+            return
+        left = self._votes[answer.label] - 1
         if left:
-            self._votes[label] = left
+            self._votes[answer.label] = left
         else:
-            del self._votes[label]
+            del self._votes[answer.label]

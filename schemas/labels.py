@@ -80,13 +80,18 @@ def canonical(label: Label) -> str:
     """
     match label:
         case MulticlassLabel():
-            return "|".join(sorted(set(label.values)))
+            return "|".join(sorted({_escaped(value) for value in label.values}))
         case RatingLabel():
             return _number(label.value)
         case SpanLabel():
-            return "|".join(sorted(f"{_number(s.start)}-{_number(s.end)}:{s.value}" for s in label.spans))
+            return "|".join(sorted(f"{_number(s.start)}-{_number(s.end)}:{_escaped(s.value)}" for s in label.spans))
         case _:
             return label.value
+
+
+def _escaped(name: str) -> str:
+    """A class name inside a joined form: ``["a|b"]`` and ``["a", "b"]`` are different answers."""
+    return name.replace("\\", "\\\\").replace("|", "\\|")
 
 
 def classes_of(label: Label) -> tuple[str, ...]:

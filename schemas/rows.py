@@ -11,14 +11,14 @@ from typing import Final, NamedTuple
 
 
 class AnnotationScoreRow(NamedTuple):
-    """``annotation_scores``: one annotation. Identity: project, task type, vendor, submit time, event id."""
+    """``annotation_scores``: one annotation. Identity: segment, submit time, task, event id."""
 
     project_id: str
     task_type: str
     vendor_id: str
     submitted_at: int
-    event_id: str
     task_id: str
+    event_id: str
     labeler_id: str
     labeler_kind: str
     label_kind: str

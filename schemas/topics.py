@@ -32,6 +32,9 @@ class Topic:
     read_by: str
     purpose: str
     copartition: str | None = None
+    stamped_by_broker: bool = False
+    """Whether record timestamps are the broker's arrival time. Event times are checked against it: a producer whose
+    clock is wrong must not be its own witness."""
 
     @property
     def config(self) -> dict[str, str]:
@@ -40,6 +43,7 @@ class Topic:
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(1_048_576),
+            "message.timestamp.type": "LogAppendTime" if self.stamped_by_broker else "CreateTime",
         }
 
 
@@ -55,6 +59,7 @@ ANNOTATIONS: Final = Topic(
     read_by="SCORE",
     purpose="One message an answer. Kept long enough to rebuild ClickHouse after a loss.",
     copartition="task",
+    stamped_by_broker=True,
 )
 REVIEWS: Final = Topic(
     name="reviews",
@@ -68,6 +73,7 @@ REVIEWS: Final = Topic(
     read_by="SCORE",
     purpose="Later verdicts on answers and true labels of tasks.",
     copartition="task",
+    stamped_by_broker=True,
 )
 DEAD_LETTERS: Final = Topic(
     name="annotations-dlq",

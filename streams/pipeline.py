@@ -104,8 +104,7 @@ class PartitionPipeline:
         key = windows.key((event.project_id, event.task_type, event.vendor_id), submitted_ms)
         late = windows.is_late(key)
         windows.advance(submitted_ms)
-        closed = is_closed(event.label)
-        task = state.task(event.project_id, event.task_id, event.task_type, closed=closed)
+        task = state.task(event.project_id, event.task_id, event.task_type)
         partial = state.partial(key, offset)
         task.applied_offset = max(task.applied_offset, offset)
         if task.is_duplicate(hash64(event.event_id), offset):
@@ -123,8 +122,7 @@ class PartitionPipeline:
         state.handling_time.learn(queue, handling_seconds)
         revision = event.labeler_id in task.answers
         # Free text is long and has no majority: the task only remembers that this labeler answered.
-        agreed = task.answer(event.labeler_id, label if closed else "", submitted_ms)
-        agrees = agreed if closed else None
+        agrees = task.answer(event.labeler_id, label if is_closed(event.label) else None, submitted_ms)
         if gold is not None:
             task.settle(Answer(gold, submitted_ms))
         partial.add(
@@ -147,8 +145,8 @@ class PartitionPipeline:
                 event.task_type,
                 event.vendor_id,
                 submitted_ms,
-                event.event_id,
                 event.task_id,
+                event.event_id,
                 event.labeler_id,
                 event.labeler_kind.value,
                 event.label.kind,

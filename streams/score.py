@@ -173,8 +173,8 @@ class Score:
         writes = [self._begin(p, owned) for p, owned in self.partitions.items() if owned.read_to]
         if not writes:
             return 0
-        await self._publish([letter for write in writes for letter in write.outcome.dead_letters])
         writes = await self._still_owned(writes)
+        await self._publish([letter for write in writes for letter in write.outcome.dead_letters])
         await self._write(_merged(write.changes.results for write in writes))
         writes = await self._still_owned(writes)
         await self._write({"state": [row for write in writes for row in write.changes.state]})

@@ -126,7 +126,7 @@ class PipelineSettings(_Section):
     """Width of the base window; views add up hours and days from it."""
     out_of_order_seconds: Annotated[float, Field(ge=0)] = 120.0
     """How far arrival may lag behind event time before the watermark passes an event."""
-    allowed_lateness_seconds: Annotated[float, Field(ge=0)] = 3_600.0
+    allowed_lateness_seconds: Annotated[float, Field(ge=60)] = 3_600.0
     """How long after the watermark a window's partial stays in memory to be revised in place."""
     duplicate_horizon_seconds: Seconds = 86_400.0
     """How long a task is kept after its last event. Duplicates and revisions are recognised within it."""

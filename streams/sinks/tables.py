@@ -21,7 +21,9 @@ class Key:
 
 
 KEYS: Final[dict[str, Key]] = {
-    "annotation_scores": Key(("project_id", "task_type", "vendor_id", "submitted_at", "event_id"), "source_offset"),
+    "annotation_scores": Key(
+        ("project_id", "task_type", "vendor_id", "submitted_at", "task_id", "event_id"), "source_offset"
+    ),
     "task_confidence": Key(("project_id", "task_id"), "version"),
     "reviews": Key(("project_id", "task_id", "labeler_id", "reviewer_id", "reviewed_at"), "source_offset"),
     "window_partials": Key(

@@ -84,7 +84,6 @@ def encode_task(task: Task) -> str:
             task.project_id,
             task.task_id,
             task.task_type,
-            task.closed,
             [[labeler, a.label, a.submitted_ms] for labeler, a in task.answers.items()],
             list(task.event_offsets.items()),
             None if task.gold is None else [task.gold.label, task.gold.submitted_ms],
@@ -96,13 +95,15 @@ def encode_task(task: Task) -> str:
 
 
 def decode_task(payload: str) -> Task:
-    project_id, task_id, task_type, closed, answers, hashes, gold, last_ms, touched_ms, applied = orjson.loads(payload)
+    project_id, task_id, task_type, answers, hashes, gold, last_ms, touched_ms, applied = orjson.loads(payload)
     return Task(
         intern(project_id),
         task_id,
         intern(task_type),
-        closed,
-        answers={intern(labeler): Answer(intern(label), at_ms) for labeler, label, at_ms in answers},
+        answers={
+            intern(labeler): Answer(None if label is None else intern(label), at_ms)
+            for labeler, label, at_ms in answers
+        },
         event_offsets=dict(hashes),
         gold=None if gold is None else Answer(*gold),
         last_submitted_ms=last_ms,

@@ -56,12 +56,12 @@ class PartitionState:
         """The position in one of the source topics."""
         return self.positions.setdefault(topic, Position())
 
-    def task(self, project_id: str, task_id: str, task_type: str, *, closed: bool) -> Task:
+    def task(self, project_id: str, task_id: str, task_type: str) -> Task:
         """The open task, opened if need be, and touched."""
         key = (project_id, task_id)
         task = self.tasks.get(key)
         if task is None:
-            task = self.tasks[key] = Task(intern(project_id), task_id, intern(task_type), closed)
+            task = self.tasks[key] = Task(intern(project_id), task_id, intern(task_type))
         else:
             self.tasks.move_to_end(key)
         task.touched_ms = self.windows.watermark_ms
@@ -96,7 +96,7 @@ class PartitionState:
         """Rows for everything that changed since the last call."""
         found = Changes()
         found.results["task_confidence"] = [
-            self._confidence_row(task) for task in self._changed_tasks.values() if task.closed or task.gold
+            self._confidence_row(task) for task in self._changed_tasks.values() if task.has_votes or task.gold
         ]
         found.results["window_partials"] = [
             self._partial_row(key, partial) for (key, _), partial in self._changed_windows.items()

@@ -124,7 +124,7 @@ CONTRACTS = {
         load_handling_time,
         replay_safe=False,  # guarded by the position: tests/property/test_exactly_once.py takes that guard out
     ),
-    "task": Contract(lambda: Task("p", "t", "c", True), feed_task, codecs.encode_task, codecs.decode_task),
+    "task": Contract(lambda: Task("p", "t", "c"), feed_task, codecs.encode_task, codecs.decode_task),
     "windows": Contract(make_windows, feed_windows, dump_windows, load_windows, replay_safe=False),
     "partial": Contract(
         lambda: Partial(0, -1, 0),
@@ -216,7 +216,7 @@ class TestBounded:
 
     def test_task(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(consensus, "MAX_ANSWERS", 20)
-        task = Task("p", "t", "c", True)
+        task = Task("p", "t", "c")
         for step in steps(1, 1_000, ids=500):
             feed_task(task, step)
         assert (len(task.answers), len(task.event_offsets)) == (20, 20)

@@ -18,7 +18,7 @@ from tests.builders import HOSTILE_IDS
 
 @pytest.mark.parametrize("name", HOSTILE_IDS)
 def test_task(name: str) -> None:
-    task = Task(name, name, name, True, gold=Answer(name, 5), last_submitted_ms=7, touched_ms=8, applied_offset=9)
+    task = Task(name, name, name, gold=Answer(name, 5), last_submitted_ms=7, touched_ms=8, applied_offset=9)
     task.answer(name, name, 3)
     task.answer("other", "", 4)
     task.is_duplicate(2**64 - 1, offset=2**62)
@@ -106,7 +106,7 @@ def test_keys_of_different_things_differ() -> None:
 def test_what_is_stored_is_json() -> None:
     for payload in (
         codecs.encode_position(Position()),
-        codecs.encode_task(Task("p", "t", "c", True)),
+        codecs.encode_task(Task("p", "t", "c")),
         codecs.encode_window(Partial(0, 0, 0)),
         codecs.encode_handling_time(HandlingTimeModel(1)),
     ):

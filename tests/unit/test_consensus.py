@@ -10,8 +10,8 @@ from detectors import consensus
 from detectors.consensus import Answer, Task
 
 
-def task(*answers: tuple[str, str, int], closed: bool = True) -> Task:
-    made = Task("animals", "t-1", "image_class", closed)
+def task(*answers: tuple[str, str, int]) -> Task:
+    made = Task("animals", "t-1", "image_class")
     for labeler, label, at in answers:
         made.answer(labeler, label, at)
     return made
@@ -51,9 +51,19 @@ def test_labels_of_one_moment_stand_in_one_order() -> None:
 
 
 def test_free_text_has_no_consensus() -> None:
-    seen = task(("ana", "", 1), closed=False)
-    assert seen.answer("bob", "", 2) is None
+    seen = task()
+    assert seen.answer("ana", None, 1) is None
+    assert seen.answer("bob", None, 2) is None
     assert seen.consensus() == (None, 0.0)
+    assert not seen.has_votes
+
+
+def test_free_text_among_classes_casts_no_vote() -> None:
+    seen = task(("ana", "cat", 1), ("bob", "cat", 2), ("cy", "dog", 3))
+    assert seen.answer("dee", None, 4) is None
+    assert seen.consensus() == ("cat", 2 / 3)
+    assert seen.answer("ana", None, 5) is None, "her class is taken back"
+    assert seen.consensus() == ("cat", 1 / 2)
 
 
 def test_duplicate_replay_and_revision_are_three_things() -> None:

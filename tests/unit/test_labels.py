@@ -85,3 +85,11 @@ def test_equal_ratings_are_equal_strings(value: float) -> None:
 def test_bad_labels_are_refused(document: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         LABEL.validate_python(document)
+
+
+def test_a_separator_inside_a_class_name_is_not_a_separator() -> None:
+    one, two = MulticlassLabel(values=["a|b"]), MulticlassLabel(values=["a", "b"])
+    assert canonical(one) != canonical(two)
+    assert canonical(MulticlassLabel(values=["a\\", "b"])) != canonical(MulticlassLabel(values=["a\\|b"]))
+    spans = [Span(start=0, end=1, value="a|2-3:b")], [Span(start=0, end=1, value="a"), Span(start=2, end=3, value="b")]
+    assert len({canonical(SpanLabel(spans=list(some))) for some in spans}) == 2

@@ -10,8 +10,8 @@ CREATE TABLE IF NOT EXISTS annotation_scores
     task_type LowCardinality(String) COMMENT 'Kind of work, such as image_class.',
     vendor_id LowCardinality(String) COMMENT 'Who supplies the labeler.',
     submitted_at DateTime64(3, 'UTC') COMMENT 'When the answer was submitted (event time).' CODEC(Delta, ZSTD(1)),
-    event_id String COMMENT 'The annotation event; the same id again is a duplicate.' CODEC(ZSTD(1)),
     task_id String COMMENT 'The thing that was labelled.' CODEC(ZSTD(1)),
+    event_id String COMMENT 'The annotation event; the same id again is a duplicate.' CODEC(ZSTD(1)),
     labeler_id String COMMENT 'The person or model that answered.' CODEC(ZSTD(1)),
     labeler_kind LowCardinality(String) COMMENT 'human or model.',
     label_kind LowCardinality(String) COMMENT 'class, multiclass, rating, text or span.',
@@ -30,10 +30,10 @@ CREATE TABLE IF NOT EXISTS annotation_scores
 )
 ENGINE = ReplacingMergeTree(source_offset)
 PARTITION BY toYYYYMM(submitted_at)
-ORDER BY (project_id, task_type, vendor_id, submitted_at, event_id)
+ORDER BY (project_id, task_type, vendor_id, submitted_at, task_id, event_id)
 TTL toDateTime(ingested_at, 'UTC') + INTERVAL 400 DAY
 SETTINGS fsync_after_insert = 1
-COMMENT 'One row an annotation. Identity: project, task type, vendor, submit time, event. Kept for 400 days after arrival unless settings say otherwise.';
+COMMENT 'One row an annotation. Identity: project, task type, vendor, submit time, task, event. Kept for 400 days after arrival unless settings say otherwise.';
 
 CREATE TABLE IF NOT EXISTS task_confidence
 (
