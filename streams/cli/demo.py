@@ -48,23 +48,30 @@ Examples:
     show_default=True,
     help="Where its data lives. Emptied first.",
 )
-def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path) -> None:
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Save the report as a picture, too.")
+def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path, svg: Path | None) -> None:
     """Simulate an annotation operation, score it live, and show quality by hour."""
     from rich.console import Console
 
     from deploy.local.stack import EmbeddedStack, StackError
+    from streams.logs import configure_logging
+    from streams.settings import LogSettings
     from streams.sources.simulate import Scenario, Simulation
     from streams.sources.source import SourceError
 
+    configure_logging(LogSettings(level="warning"))  # the bars say what happens
     # Without a terminal there is no width to ask for, and a log is wide enough.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
+    report = Console(highlight=False, width=console.width, record=svg is not None)
     began = time.monotonic()
     try:
         simulation = Simulation(Scenario.load(scenario).scaled(scale), seed)
         _empty(data_dir)
         with EmbeddedStack(data_dir, kafka_port=0, clickhouse_port=0) as stack:
             client = _run(console, stack, simulation, data_dir)
-            _report(console, client, simulation, data_dir, time.monotonic() - began)
+            _report(report, client, simulation, data_dir, time.monotonic() - began)
+            if svg is not None:
+                report.save_svg(str(svg), title="labelwatch demo", code_format=_svg_format())
             if stay:
                 console.print(f"\nKafka {stack.kafka_bootstrap}, ClickHouse {stack.clickhouse_url}; Ctrl-C to stop.")
                 with contextlib.suppress(KeyboardInterrupt):
@@ -72,6 +79,15 @@ def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path) -> 
                         time.sleep(_POLL_SECONDS)
     except (StackError, SourceError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _svg_format() -> str:
+    """rich's picture of a terminal, without its web fonts: a page that shows it may not load them."""
+    import re
+
+    from rich._export_format import CONSOLE_SVG_FORMAT
+
+    return re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 
 def _empty(data_dir: Path) -> None:

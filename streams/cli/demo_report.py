@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 #: Fewer comparisons than this in an hour say nothing about agreement.
 MIN_COMPARED: Final = 10
 #: Columns that the table needs beside the bars.
-_OTHER_COLUMNS: Final = 72
+_OTHER_COLUMNS: Final = 68
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _LOW, _HIGH = 0.4, 1.0
 _BAD, _WARN = 0.6, 0.75
@@ -52,6 +53,7 @@ def hours_table(client: Client, width: int) -> Table:
     table = Table(
         title=f"Quality by segment, {first:%d %b %H:%M} to {last:%d %b %H:%M} UTC, a bar every {each}",
         title_justify="left",
+        box=box.SIMPLE_HEAD,
     )
     table.add_column("project", no_wrap=True)
     table.add_column("vendor", no_wrap=True)
@@ -61,7 +63,7 @@ def hours_table(client: Client, width: int) -> Table:
     previous = None
     for project, vendor, answers, gold, agreement, aht, by_hour in rows:
         if previous not in (None, project):
-            table.add_section()
+            table.add_row()
         bars: list[tuple[int, int]] = [(0, 0)] * -(-total // step)
         for hour, seen, agreed in by_hour:
             at = int((hour - first) / timedelta(hours=1)) // step
@@ -81,7 +83,7 @@ def hours_table(client: Client, width: int) -> Table:
 
 def incidents_table(simulation: Simulation) -> Table:
     """What the simulation had hidden in the stream, and when."""
-    table = Table(title="What was hidden in it", title_justify="left")
+    table = Table(title="What was hidden in it", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("incident", "where", "from (UTC)", "to"):
         table.add_column(name)
     for incident in simulation.truth().incidents:
