@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Fewer surprises: what runs here is what the lock says.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: help demo test test-unit lint format bench lock kafka-up kafka-down docs clean
+.PHONY: help install demo test test-unit lint format bench lock kafka-up kafka-down docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,8 @@ $(VENV)/.dev: $(VENV)/.embedded
 $(VENV)/.bench: $(VENV)/.dev
 	$(INSTALL) --editable '.[embedded,dev,bench]'
 	@touch $@
+
+install: $(VENV)/.embedded ## labelwatch and the embedded stack, into .venv
 
 demo: $(VENV)/.embedded ## Simulate a day with incidents, score it, and show what came out
 	$(BIN)/labelwatch demo
