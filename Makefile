@@ -41,12 +41,11 @@ test: $(VENV)/.dev ## All tests: unit, contract, property, integration on every 
 test-unit: $(VENV)/.dev ## The quick ones: no broker, no engine
 	$(BIN)/python -m pytest tests/unit tests/contract tests/property schemas detectors -m 'not integration'
 
-lint: $(VENV)/.dev ## Style, types, architecture, compose file
+lint: $(VENV)/.dev ## Style, types, architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	deploy/check-compose
 
 format: $(VENV)/.dev ## Rewrite to house style
 	$(BIN)/ruff check --fix .
