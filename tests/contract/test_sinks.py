@@ -106,7 +106,7 @@ async def clickhouse(stack: EmbeddedStack) -> AsyncIterator[ClickHouseSink]:
         client.command(f"DROP DATABASE {settings.database} SYNC")
 
 
-@pytest.fixture(params=["memory", "clickhouse"])
+@pytest.fixture(params=["memory", pytest.param("clickhouse", marks=pytest.mark.integration)])
 def sink(request: pytest.FixtureRequest) -> Sink:
     if request.param == "memory":
         return MemorySink(clock=Clock())

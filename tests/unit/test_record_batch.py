@@ -153,5 +153,3 @@ def test_the_committed_offset_only_grows_and_stays_within_what_was_acknowledged(
             committed = offset
             acks.commit({A: offset})
     assert acks.committable(A) == (acknowledged if acknowledged > committed else None)
-
-

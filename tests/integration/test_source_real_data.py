@@ -16,7 +16,10 @@ from streams.sources.source import Rejected, Source
 
 REPO = Path(__file__).parents[2]
 DATA = Path(os.environ.get("LABELWATCH_DATA", REPO.parent / "shared" / "data"))
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no annotation data in {DATA}; set LABELWATCH_DATA")
+pytestmark = [
+    pytest.mark.integration,  # not for what it starts, but for the seconds that it takes
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"no annotation data in {DATA}; set LABELWATCH_DATA"),
+]
 
 USUAL = r"\d+/\d+/\d{4} \d\d:\d\d:\d\d"
 
