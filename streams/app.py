@@ -117,7 +117,7 @@ class _Worker:
         log.info("worker.starting", worker=self._worker_id)
         await self._app.start()
         log.info("worker.started", worker=self._worker_id)
-        tick = asyncio.create_task(self._agent.tick())
+        tick = asyncio.gather(self._agent.keep_reporting(), self._agent.keep_checkpointing())
         stopped = asyncio.create_task(stop.wait())
         crashed = asyncio.create_task(self._app.wait_until_stopped())
         await asyncio.wait({stopped, crashed, self._agent.failed, tick}, return_when=asyncio.FIRST_COMPLETED)
@@ -138,7 +138,7 @@ class _Worker:
         log.info("worker.stopped", worker=self._worker_id, code=code)
         return code
 
-    def _reason(self, stopped: asyncio.Task[bool], tick: asyncio.Task[None]) -> BaseException | None:
+    def _reason(self, stopped: asyncio.Task[bool], tick: asyncio.Future[tuple[None, None]]) -> BaseException | None:
         if self._agent.failed.done():
             return self._agent.failed.result()
         if tick.done():

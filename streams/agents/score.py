@@ -39,6 +39,7 @@ class ScoreAgent:
         self._health = health
         self._checkpointed_at = time.monotonic()
         self._stopping = False
+        self._read_to_end: set[int] = set()
         self.score: Score
         """Set before the application starts; it needs this agent's `publish` and `acknowledge`."""
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -76,19 +77,24 @@ class ScoreAgent:
             unsent = [letter for letter, _ in failed]
             await asyncio.sleep(backoff.pause(attempt, 1.0))
 
-    async def tick(self) -> None:
-        """Look after checkpoints and health until cancelled."""
+    async def keep_reporting(self) -> None:
+        """Report health and progress until cancelled, also while a checkpoint waits for ClickHouse."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
             METRICS.event_loop_lag_seconds.set(max(0.0, now - before - TICK_SECONDS))
             self._health.beat(now)
-            read_to_end = self._report_progress(now)
-            due = now - self._checkpointed_at >= self._settings.checkpoint_seconds
+            self._read_to_end = self._report_progress(now)
+
+    async def keep_checkpointing(self) -> None:
+        """Checkpoint what has waited for long enough, until cancelled. By size, the agent's loop does it."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            due = time.monotonic() - self._checkpointed_at >= self._settings.checkpoint_seconds
             if due and not self._stopping and not self.failed.done():
                 await self._checkpoint_or_fail()
-                await self.score.note_idle(read_to_end)
+                await self.score.note_idle(self._read_to_end)
 
     async def stop(self) -> None:
         """Take no more batches, make durable what was applied, and commit it."""

@@ -263,7 +263,7 @@ class TestStop:
 class TestTick:
     async def run_ticks(self, rig: Rig, until: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(agent_module, "TICK_SECONDS", 0)
-        tick = asyncio.create_task(rig.agent.tick())
+        tick = asyncio.gather(rig.agent.keep_reporting(), rig.agent.keep_checkpointing())
         async with asyncio.timeout(10):
             while not until():  # noqa: ASYNC110  # a turn of the loop is what is waited for
                 await asyncio.sleep(0)
@@ -294,3 +294,21 @@ class TestTick:
         await Claims(rig.sink, "labelwatch", "worker-2").take(0, 0)
         await self.run_ticks(rig, rig.agent.failed.done, monkeypatch)
         assert type(rig.failure()).__name__ == "FencedError"
+
+    async def test_the_heart_beats_while_a_checkpoint_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """ClickHouse may be away for an hour: then nothing moves, but the event loop does turn, and health says so."""
+        rig = Rig(checkpoint_seconds=1e-9)
+        await rig.assign(0)
+        await rig.app.body(Stream(some(3)))
+        waiting = asyncio.Event()
+
+        async def never(_rows: object) -> None:
+            waiting.set()
+            await asyncio.Event().wait()
+
+        rig.sink.write = never  # type: ignore[method-assign,assignment]  # ClickHouse is away
+        beats: list[float] = []
+        rig.health.beat = lambda now: beats.append(now)  # type: ignore[method-assign]  # count them
+        await self.run_ticks(rig, lambda: waiting.is_set() and len(beats) > 10, monkeypatch)
+        waited = len(beats)
+        assert waited > 10
