@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Test files at a time. They mostly wait for brokers, so more than there are cores.
+JOBS ?= 3
 # Fewer surprises: what runs here is what the lock says.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
@@ -36,7 +38,7 @@ demo: $(VENV)/.embedded ## Simulate a day with incidents, score it, and show wha
 	$(BIN)/labelwatch demo
 
 test: $(VENV)/.dev ## All tests: unit, contract, property, integration on every broker that can run here
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadscope
 
 test-unit: $(VENV)/.dev ## The quick ones: no broker, no engine
 	$(BIN)/python -m pytest tests/unit tests/contract tests/property schemas detectors -m 'not integration'
