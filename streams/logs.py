@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from streams.log_flood import FloodFilter
 from streams.settings import LogSettings
 
 REDACTED: Final = "[redacted]"
@@ -50,13 +52,20 @@ def _redacted(key: object, value: Any, depth: int) -> Any:
     return value
 
 
-def configure_logging(settings: LogSettings, *, worker_id: str | None = None, stream: TextIO | None = None) -> None:
+def configure_logging(
+    settings: LogSettings,
+    *,
+    worker_id: str | None = None,
+    stream: TextIO | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
     """Set up structlog and stdlib logging for this process; calling it again replaces the set-up.
 
     Args:
         settings: level of our own events, and the format.
         worker_id: bound to every line of this process, whatever thread or library wrote it.
         stream: where lines go; stderr unless a test says otherwise.
+        clock: seconds, by which the libraries' repeated lines are held back; see ``log_flood``.
     """
     out = stream if stream is not None else sys.stderr
     as_json = settings.format == "json" or (settings.format == "auto" and not out.isatty())
@@ -82,6 +91,7 @@ def configure_logging(settings: LogSettings, *, worker_id: str | None = None, st
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
+    handler.addFilter(FloodFilter(clock))
     root = logging.getLogger()
     for old in [h for h in root.handlers if isinstance(h.formatter, structlog.stdlib.ProcessorFormatter)]:
         root.removeHandler(old)
@@ -106,9 +116,10 @@ def configure_logging(settings: LogSettings, *, worker_id: str | None = None, st
 
 
 def _renderers(as_json: bool, out: TextIO) -> list[Processor]:
+    # Locals may hold events and secrets; frames without them are enough to find the line. The console's default
+    # formatter shows them wherever rich is installed.
     if not as_json:
-        return [structlog.dev.ConsoleRenderer(colors=out.isatty())]
-    # Locals may hold events and secrets; frames without them are enough to find the line.
+        return [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=_MAX_FRAMES)
     return [
         structlog.processors.ExceptionRenderer(tracebacks),

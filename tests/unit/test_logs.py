@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
+from streams.log_flood import FloodFilter
 from streams.logs import QUIET_LOGGERS, REDACTED, configure_logging, redact_secrets
 from streams.settings import LogSettings
 
@@ -98,6 +99,79 @@ def test_exceptions_are_structured_and_show_no_locals() -> None:
     assert exception["exc_type"] == "ValueError"
     assert exception["frames"][-1]["name"] == "test_exceptions_are_structured_and_show_no_locals"
     assert "hunter2" not in out.getvalue()
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.parametrize("name", ["streams.app", "aiokafka.conn"])
+def test_no_traceback_shows_locals(form: str, name: str) -> None:
+    out = Terminal()
+    configure_logging(LogSettings(format=form), stream=out)  # type: ignore[arg-type]  # both are formats
+    password = "".join(["hun", "ter2"])  # the source line of a frame must not hold it, only the variable
+
+    def fail(secret: str) -> None:
+        raise ValueError(f"refused after {len(secret)} characters")
+
+    for logger in (structlog.get_logger(name), logging.getLogger(name)):
+        try:
+            fail(password)
+        except ValueError:
+            logger.exception("connect failed")
+    assert out.getvalue().count("refused after 7 characters") == 2
+    assert "fail(password)" in out.getvalue() or form == "json"
+    assert "hunter2" not in out.getvalue()
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_libraries_repeat_is_held_back_and_counted() -> None:
+    out, clock = io.StringIO(), Clock()
+    configure_logging(LogSettings(), stream=out, clock=clock)
+    library = logging.getLogger("aiokafka.conn")
+    for node in range(100):
+        library.error("Unable to connect to node %s", node)
+        library.error(f"[node {node}]: closed")  # an id in the template
+        clock.now += 0.25
+    assert [line["event"] for line in lines(out)] == ["Unable to connect to node 0", "[node 0]: closed"]
+    clock.now = 1_029.75
+    library.error("Unable to connect to node %s", 7)
+    assert len(lines(out)) == 2
+    clock.now = 1_030.0
+    library.error("Unable to connect to node %s", 8)
+    assert (lines(out)[-1]["event"], lines(out)[-1]["suppressed"]) == ("Unable to connect to node 8", 100)
+    clock.now = 1_060.0
+    library.error("Unable to connect to node %s", 9)
+    assert "suppressed" not in lines(out)[-1]
+
+
+def test_lines_that_differ_are_not_held_back() -> None:
+    out = io.StringIO()
+    configure_logging(LogSettings(), stream=out, clock=Clock())
+    logging.getLogger("aiokafka.conn").error("lost %s", "a")
+    logging.getLogger("aiokafka.client").error("lost %s", "a")
+    logging.getLogger("aiokafka.conn").error("found %s", "a")
+    for error in (ValueError("x"), OSError("y")):
+        logging.getLogger("aiokafka.conn").error("lost %s", "a", exc_info=error)
+    assert len(lines(out)) == 5
+
+
+def test_our_own_events_are_never_held_back() -> None:
+    out = io.StringIO()
+    configure_logging(LogSettings(), stream=out, clock=Clock())
+    for attempt in range(50):
+        structlog.get_logger("aiokafka.conn").warning("sink.retry", attempt=attempt)
+    assert len(lines(out)) == 50
+
+
+def test_the_flood_filter_forgets() -> None:
+    held = FloodFilter(Clock())
+    for name in range(5_000):
+        held.filter(logging.LogRecord("x", logging.ERROR, "", 0, chr(0x4E00 + name), None, None))
+    assert len(held._seen) == 1_000
 
 
 @pytest.mark.parametrize(
