@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from sys import intern
+from functools import lru_cache
 from typing import Final
 
 #: Answers and event ids remembered per task; beyond it the oldest are forgotten, so a runaway task stays bounded.
 MAX_ANSWERS: Final = 1_000
+
+
+@lru_cache(maxsize=65_536)
+def shared(text: str) -> str:
+    """One string for all equal ones, of those seen lately. (Interned strings are never freed in Python 3.12.)"""
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +92,8 @@ class Task:
         consensus, _ = self.consensus()
         agrees = None if consensus is None or label is None else consensus == label
         # The same few labelers and labels stand in very many tasks: keep one string of each.
-        labeler_id = intern(labeler_id)
-        stands = Answer(None if label is None else intern(label), submitted_ms)
+        labeler_id = shared(labeler_id)
+        stands = Answer(None if label is None else shared(label), submitted_ms)
         if before is not None and before.rank > stands.rank:
             stands = before
         self.answers[labeler_id] = stands

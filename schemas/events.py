@@ -17,8 +17,8 @@ MAX_ID_CHARS = 200
 MAX_FEATURES = 64
 #: Longest accepted message. Kafka's default limit is 1 MiB; an annotation near it is a bug of its producer.
 MAX_EVENT_BYTES = 262_144
-#: More than a month of "active" work on one answer is not a measurement.
-MAX_ACTIVE_SECONDS = 31 * 86_400.0
+#: More than a month of work on one answer is not a measurement, but a clock that was never set.
+MAX_WORK_SECONDS = 31 * 86_400.0
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
 FeatureName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -52,7 +52,7 @@ class AnnotationEvent(_Event):
     label: Label
     started_at: UtcTime
     submitted_at: UtcTime
-    active_seconds: Annotated[float, Field(ge=0, le=MAX_ACTIVE_SECONDS, allow_inf_nan=False)] | None = None
+    active_seconds: Annotated[float, Field(ge=0, le=MAX_WORK_SECONDS, allow_inf_nan=False, strict=True)] | None = None
     """Active time where the tool can tell it from idle, or a page's time divided by its answers."""
     features: Annotated[dict[FeatureName, FeatureValue], Field(max_length=MAX_FEATURES)] = {}
     gold_label: Label | None = None
@@ -63,6 +63,12 @@ class AnnotationEvent(_Event):
         if self.submitted_at < self.started_at:
             submitted, started = self.submitted_at.isoformat(), self.started_at.isoformat()
             raise ValueError(f"submitted_at {submitted} is before started_at {started}")
+        if self.active_seconds is None and self.handling_seconds > MAX_WORK_SECONDS:
+            days = self.handling_seconds / 86_400
+            raise ValueError(
+                f"{days:,.0f} days from started_at to submitted_at, at most {MAX_WORK_SECONDS / 86_400:.0f} are work: "
+                "send a true started_at, or active_seconds"
+            )
         if self.gold_label is not None and self.gold_label.kind != self.label.kind:
             raise ValueError(f"gold_label is a {self.gold_label.kind}, label is a {self.label.kind}")
         return self

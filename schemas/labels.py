@@ -36,7 +36,7 @@ class RatingLabel(_Label):
     """A number on an ordinal or continuous scale."""
 
     kind: Literal["rating"] = "rating"
-    value: Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
+    value: Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9, strict=True)]
 
 
 class TextLabel(_Label):

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from detectors.consensus import Answer
+from detectors.handling_time import Queue
 from detectors.sketches import hash64
 from detectors.windows import Observation
 from schemas.dead_letter import Reason
-from schemas.events import AnnotationEvent, ReviewEvent
+from schemas.events import AnnotationEvent
 from schemas.labels import Label, canonical, classes_of, is_closed
 from schemas.rows import AnnotationScoreRow, ReviewRow
 from schemas.times import format_utc, to_ms
@@ -70,30 +71,35 @@ class PartitionPipeline:
             if isinstance(decoded, Refusal):
                 outcome.refuse(ANNOTATIONS.name, partition, record, decoded)
                 continue
-            refusal = check_key(decoded, record.key) or self._check(decoded, record)
+            labels = {"label": decoded.label, "gold_label": decoded.gold_label}
+            refusal = check_key(decoded, record.key) or self._check(
+                record, decoded.project_id, "submitted_at", decoded.submitted_at, labels
+            )
             if refusal is not None:
                 outcome.refuse(ANNOTATIONS.name, partition, record, refusal)
                 continue
             self._score(decoded, record, outcome)
             self.state.retire(record.offset)
 
-    def _check(self, event: AnnotationEvent, record: Record) -> Refusal | None:
+    def _check(
+        self, record: Record, project_id: str, time_field: str, at: datetime, labels: Mapping[str, Label | None]
+    ) -> Refusal | None:
         """What the schema alone cannot know: when the message arrived, and what its project may answer."""
-        if to_ms(event.submitted_at) > record.timestamp + self._skew_ms and record.timestamp > 0:
+        if to_ms(at) > record.timestamp + self._skew_ms and record.timestamp > 0:
             arrived = format_utc(datetime.fromtimestamp(arrival_ms(record) / 1_000, UTC))
             return Refusal(
                 Reason.TIME_IN_FUTURE,
-                f"submitted_at {format_utc(event.submitted_at)} is more than {self._skew_ms / 1_000:g} s after the "
+                f"{time_field} {format_utc(at)} is more than {self._skew_ms / 1_000:g} s after the "
                 f"message arrived ({arrived}): check the sender's clock",
             )
-        allowed = self._label_sets.get(event.project_id)
+        allowed = self._label_sets.get(project_id)
         if allowed is not None:
-            for field, label in (("label", event.label), ("gold_label", event.gold_label)):
+            for field, label in labels.items():
                 unknown = [] if label is None else [name for name in classes_of(label) if name not in allowed]
                 if unknown:
                     return Refusal(
                         Reason.UNKNOWN_LABEL,
-                        f"{field} {unknown[0]!r} is not in the declared label set of project {event.project_id!r}",
+                        f"{field} {unknown[0]!r} is not in the declared label set of project {project_id!r}",
                     )
         return None
 
@@ -117,7 +123,7 @@ class PartitionPipeline:
         label = canonical(event.label)
         gold = None if event.gold_label is None else canonical(event.gold_label)
         handling_seconds = event.handling_seconds
-        queue = (event.project_id, event.task_type)
+        queue = Queue(event.project_id, event.task_type, event.labeler_kind.value)
         expected_seconds = state.handling_time.forecast(queue)
         state.handling_time.learn(queue, handling_seconds)
         revision = event.labeler_id in task.answers
@@ -167,11 +173,16 @@ class PartitionPipeline:
 
     def _reviews(self, records: Sequence[Record], outcome: Outcome) -> None:
         for record, decoded in zip(records, decode_reviews(records), strict=True):
-            refusal = decoded if isinstance(decoded, Refusal) else check_key(decoded, record.key)
+            if isinstance(decoded, Refusal):
+                outcome.refuse(REVIEWS.name, self.state.partition, record, decoded)
+                continue
+            labels = {"true_label": decoded.true_label}
+            refusal = check_key(decoded, record.key) or self._check(
+                record, decoded.project_id, "reviewed_at", decoded.reviewed_at, labels
+            )
             if refusal is not None:
                 outcome.refuse(REVIEWS.name, self.state.partition, record, refusal)
                 continue
-            assert isinstance(decoded, ReviewEvent)
             outcome.accepted += 1
             outcome.rows["reviews"].append(
                 ReviewRow(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from sys import intern
 from typing import Any, Final
 
 import orjson
 
-from detectors.consensus import Answer, Task
-from detectors.handling_time import HandlingTimeModel
+from detectors.consensus import Answer, Task, shared
+from detectors.handling_time import HandlingTimeModel, Queue, QueueState
 from detectors.sketches import DistinctSketch
 from detectors.windows import Partial, WindowKey
 from streams.state.position import Position
@@ -97,11 +96,11 @@ def encode_task(task: Task) -> str:
 def decode_task(payload: str) -> Task:
     project_id, task_id, task_type, answers, hashes, gold, last_ms, touched_ms, applied = orjson.loads(payload)
     return Task(
-        intern(project_id),
+        shared(project_id),
         task_id,
-        intern(task_type),
+        shared(task_type),
         answers={
-            intern(labeler): Answer(None if label is None else intern(label), at_ms)
+            shared(labeler): Answer(None if label is None else shared(label), at_ms)
             for labeler, label, at_ms in answers
         },
         event_offsets=dict(hashes),
@@ -148,11 +147,14 @@ def decode_window(key: str, payload: str) -> tuple[WindowKey, Partial]:
 
 
 def encode_handling_time(model: HandlingTimeModel) -> str:
-    return _dumps(model.dump())
+    return _dumps([[*queue, learned, log_seconds] for queue, learned, log_seconds in model.dump()])
 
 
-def decode_handling_time(payload: str) -> list[tuple[str, str, float]]:
-    return [(project, task_type, mean) for project, task_type, mean in orjson.loads(payload)]
+def decode_handling_time(payload: str) -> list[QueueState]:
+    return [
+        QueueState(Queue(project, task_type, kind), learned, log_seconds)
+        for project, task_type, kind, learned, log_seconds in orjson.loads(payload)
+    ]
 
 
 def _dumps(value: object) -> str:

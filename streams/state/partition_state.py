@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from sys import intern
 
-from detectors.consensus import Task
+from detectors.consensus import Task, shared
 from detectors.handling_time import HandlingTimeModel
 from detectors.windows import Partial, WindowKey, Windows
 from schemas.rows import Row, StateRow, TaskConfidenceRow, WindowPartialRow
@@ -61,7 +60,7 @@ class PartitionState:
         key = (project_id, task_id)
         task = self.tasks.get(key)
         if task is None:
-            task = self.tasks[key] = Task(intern(project_id), task_id, intern(task_type))
+            task = self.tasks[key] = Task(shared(project_id), task_id, shared(task_type))
         else:
             self.tasks.move_to_end(key)
         task.touched_ms = self.windows.watermark_ms

@@ -14,7 +14,7 @@ import pytest
 
 from detectors import consensus, handling_time, windows
 from detectors.consensus import Task
-from detectors.handling_time import HandlingTimeModel
+from detectors.handling_time import HandlingTimeModel, Queue
 from detectors.sketches import KEPT_HASHES, DistinctSketch, hash64
 from detectors.windows import MAX_HISTOGRAM_LABELS, Observation, Partial, WindowKey, Windows
 from streams.state import codecs
@@ -47,8 +47,9 @@ class Contract:
 
 def feed_handling_time(model: HandlingTimeModel, step: Step) -> Any:
     _, name, _, seconds = step
-    expected = model.forecast((name, ""))
-    model.learn((name, ""), seconds)
+    queue = Queue(name, "", "human")
+    expected = model.forecast(queue)
+    model.learn(queue, seconds)
     return expected
 
 

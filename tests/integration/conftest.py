@@ -34,9 +34,12 @@ def broker(
 
 
 @pytest.fixture(scope="module")
-def deployment(broker: str, stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(
+    request: pytest.FixtureRequest, broker: str, stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     """A broker with our topics, a ClickHouse engine, and workers that end with the module."""
-    running = Deployment(broker, stack.clickhouse_url, tmp_path_factory.mktemp("workers"))
+    kind = request.node.callspec.params["broker"] if hasattr(request.node, "callspec") else "broker"
+    running = Deployment(broker, stack.clickhouse_url, tmp_path_factory.mktemp("workers"), kind)
     running.create_topics()
     yield running
     running.close()

@@ -75,6 +75,8 @@ class Deployment:
     bootstrap: str
     clickhouse_url: str
     folder: Path
+    kind: str = "embedded"
+    """Which broker: databases are kept apart by it, since positions in one broker mean nothing in another."""
     workers: list[WorkerProcess] = field(default_factory=list)
 
     @property
@@ -86,7 +88,8 @@ class Deployment:
 
     def database(self, name: str) -> Client:
         """A migrated database, and a client on it."""
-        client = connect(ClickHouseSettings(url=self.clickhouse_url, database=name), use_database=False)
+        settings = ClickHouseSettings(url=self.clickhouse_url, database=f"{self.kind}_{name}")
+        client = connect(settings, use_database=False)
         migrate(client)
         return client
 
@@ -96,7 +99,7 @@ class Deployment:
             "LABELWATCH_KAFKA__BOOTSTRAP": self.bootstrap,
             "LABELWATCH_KAFKA__SESSION_TIMEOUT_SECONDS": "6",
             "LABELWATCH_CLICKHOUSE__URL": self.clickhouse_url,
-            "LABELWATCH_CLICKHOUSE__DATABASE": database,
+            "LABELWATCH_CLICKHOUSE__DATABASE": f"{self.kind}_{database}",
             "LABELWATCH_WORKER__APP_ID": app_id,
             "LABELWATCH_WORKER__CHECKPOINT_SECONDS": "0.3",
             "LABELWATCH_WEB__PORT": "0",

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from detectors.consensus import Answer, Task
-from detectors.handling_time import HandlingTimeModel
+from detectors.handling_time import HandlingTimeModel, Queue
 from detectors.sketches import DistinctSketch
 from detectors.windows import Partial, WindowKey
 from streams.state import codecs
@@ -77,12 +77,12 @@ def test_a_distinct_sketch_goes_on_the_same_after_storage() -> None:
 def test_handling_time(name: str) -> None:
     model = HandlingTimeModel(7)
     for seconds in (1.0, 1 / 3, 12_345.678, 0.0):
-        model.learn((name, "a"), seconds)
-        model.learn(("b", name), seconds * 2)
+        model.learn(Queue(name, "a", "human"), seconds)
+        model.learn(Queue("b", name, name), seconds * 2)
     again = HandlingTimeModel(7)
     again.load(codecs.decode_handling_time(codecs.encode_handling_time(model)))
     assert again.dump() == model.dump()
-    for queue in ((name, "a"), ("b", name), ("new", "")):
+    for queue in (Queue(name, "a", "human"), Queue("b", name, name), Queue("new", "", "")):
         again.learn(queue, 3.3)
         model.learn(queue, 3.3)
         assert again.forecast(queue) == model.forecast(queue), "to the last bit"

@@ -276,15 +276,15 @@ def test_status_row_keeps_what_the_letter_does_not_know() -> None:
 def test_validator_is_the_pipelines_own_judgement() -> None:
     event = (
         b'{"event_id": "e", "task_id": "t", "labeler_id": "l", "project_id": "p", "vendor_id": "v", "task_type": "x",'
-        b' "label": {"kind": "class", "value": "%s"}, "started_at": "2026-03-02T09:14:05Z",'
+        b' "label": {"kind": "class", "value": "%s"}, "started_at": "%s-03-02T09:14:05Z",'
         b' "submitted_at": "%s-03-02T09:14:47Z"}'
     )
     judge = validator(Settings(projects={"p": {"labels": {"cat", "dog"}}}))  # type: ignore[dict-item]  # parsed
-    assert judge("annotations", b"t", event % (b"cat", b"2026")) is None
+    assert judge("annotations", b"t", event % (b"cat", b"2026", b"2026")) is None
     refusals = {
-        Reason.UNKNOWN_LABEL: judge("annotations", b"t", event % (b"horse", b"2026")),
-        Reason.TIME_IN_FUTURE: judge("annotations", b"t", event % (b"cat", b"2099")),
-        Reason.KEY_MISMATCH: judge("annotations", b"other", event % (b"cat", b"2026")),
+        Reason.UNKNOWN_LABEL: judge("annotations", b"t", event % (b"horse", b"2026", b"2026")),
+        Reason.TIME_IN_FUTURE: judge("annotations", b"t", event % (b"cat", b"2099", b"2099")),
+        Reason.KEY_MISMATCH: judge("annotations", b"other", event % (b"cat", b"2026", b"2026")),
         Reason.EMPTY: judge("reviews", b"t", b""),
     }
     assert {reason: refusal and refusal.reason for reason, refusal in refusals.items()} == {r: r for r in refusals}

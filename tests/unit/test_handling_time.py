@@ -7,9 +7,9 @@ import math
 import pytest
 
 from detectors import handling_time
-from detectors.handling_time import HandlingTimeModel
+from detectors.handling_time import HandlingTimeModel, Queue
 
-QUEUE = ("animals", "image_class")
+QUEUE = Queue("animals", "image_class", "human")
 
 
 def learned(*seconds: float, half_life: float = 10.0) -> HandlingTimeModel:
@@ -25,7 +25,30 @@ def test_the_first_observation_is_the_first_forecast() -> None:
 
 
 def test_half_is_forgotten_after_the_half_life() -> None:
-    assert learned(10.0, *[1_000.0] * 10).forecast(QUEUE) == pytest.approx(math.sqrt(10.0 * 1_000.0))
+    seen = learned(*[10.0] * 100, *[1_000.0] * 10)
+    assert seen.forecast(QUEUE) == pytest.approx(math.sqrt(10.0 * 1_000.0), rel=0.001)
+
+
+def test_the_first_observation_weighs_no_more_than_any_other() -> None:
+    seen = learned(150.0, *[30.0] * 100, half_life=500)
+    assert seen.forecast(QUEUE) == pytest.approx(30.0 * (150.0 / 30.0) ** (1 / 101))
+
+
+def test_people_and_models_are_timed_apart() -> None:
+    model = learned(60.0)
+    model.learn(QUEUE._replace(labeler_kind="model"), 1.4)
+    assert model.forecast(QUEUE) == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize("count", [1, 9, 14, 15, 40])
+def test_restored_before_and_after_it_begins_to_forget_it_goes_on_the_same(count: int) -> None:
+    seen = learned(*[10.0 + n for n in range(count)])
+    again = HandlingTimeModel(10.0)
+    again.load(seen.dump())
+    for value in (5.0, 500.0, 50.0):
+        seen.learn(QUEUE, value)
+        again.learn(QUEUE, value)
+        assert again.forecast(QUEUE) == seen.forecast(QUEUE)
 
 
 def test_one_lunch_break_moves_the_forecast_by_little() -> None:
@@ -38,8 +61,8 @@ def test_one_lunch_break_moves_the_forecast_by_little() -> None:
 
 def test_queues_are_apart() -> None:
     model = learned(30.0)
-    assert model.forecast(("animals", "caption")) is None
-    model.learn(("animals", "caption"), 90.0)
+    assert model.forecast(Queue("animals", "caption", "human")) is None
+    model.learn(Queue("animals", "caption", "human"), 90.0)
     assert model.forecast(QUEUE) == pytest.approx(30.0)
 
 
@@ -56,5 +79,5 @@ def test_the_queue_idle_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(handling_time, "MAX_QUEUES", 3)
     model = HandlingTimeModel(10)
     for name in ("a", "b", "c", "a", "d"):
-        model.learn((name, ""), 10.0)
-    assert [project for project, _, _ in model.dump()] == ["c", "a", "d"]
+        model.learn(Queue(name, "", "human"), 10.0)
+    assert [state.queue.project_id for state in model.dump()] == ["c", "a", "d"]

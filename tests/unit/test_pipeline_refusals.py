@@ -75,6 +75,19 @@ class TestRefused:
         assert reason is Reason.UNKNOWN_LABEL
         assert detail in found
 
+    def test_reviews_are_held_to_arrival_time_and_label_set_too(self) -> None:
+        """The latest review decides a task's truth: one from 2099 would decide it for good."""
+        pipeline = make_pipeline(projects={"animals": ProjectSettings(labels=frozenset({"cat", "dog"}))})
+        late = record(review(reviewed_at="2099-01-01T00:00:00Z"), offset=0)
+        emu = record(review(true_label={"kind": "class", "value": "emu"}), offset=1)
+        good = record(review(true_label={"kind": "class", "value": "dog"}), offset=2)
+        outcome = pipeline.process("reviews", [late, emu, good])
+        assert [(letter.reason, letter.detail.split()[0]) for letter in outcome.dead_letters] == [
+            (Reason.TIME_IN_FUTURE, "reviewed_at"),
+            (Reason.UNKNOWN_LABEL, "true_label"),
+        ]
+        assert (outcome.accepted, len(outcome.rows["reviews"])) == (1, 1)
+
     def test_open_label_sets_and_other_projects_are_not_checked(self) -> None:
         pipeline = make_pipeline(
             projects={"animals": ProjectSettings(labels=frozenset({"cat"})), "b": ProjectSettings()}
