@@ -13,6 +13,8 @@ from itertools import islice
 from numbers import Number
 from typing import Any, Final
 
+from streams.cli.dlq_output import printable
+
 _WIDEST: Final = 100_000
 Writer = Callable[[Sequence[str], Iterable[Sequence[Any]], int], tuple[int, bool]]
 
@@ -41,6 +43,11 @@ def format_value(value: object) -> str:
             return value.decode(errors="backslashreplace")
         case _:
             return str(value)
+
+
+def _cell(value: object) -> str:
+    """As `format_value`, safe on a terminal: labels come from labelers, and may hold what steers it."""
+    return printable(format_value(value))
 
 
 def _plain(value: object) -> object:
@@ -95,9 +102,9 @@ def write_table(names: Sequence[str], rows: Iterable[Sequence[Any]], limit: int)
     for index, name in enumerate(names):
         values = [row[index] for row in kept if row[index] is not None]
         numeric = bool(values) and all(isinstance(v, Number) and not isinstance(v, bool) for v in values)
-        table.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(Text(printable(name)), justify="right" if numeric else "left", no_wrap=True)
     for row in kept:
-        table.add_row(*(Text(format_value(value)) for value in row))  # Text: labels may hold rich's [markup]
+        table.add_row(*(Text(_cell(value)) for value in row))  # Text: labels may hold rich's [markup]
     console = Console()
     needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
     if console.is_terminal and needed > console.width:
@@ -108,10 +115,11 @@ def write_table(names: Sequence[str], rows: Iterable[Sequence[Any]], limit: int)
 
 
 def _write_blocks(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    names = [printable(name) for name in names]
     widest = max(map(len, names))
     for number, row in enumerate(rows, start=1):
         sys.stdout.write(f"{f'-- row {number} ':-<{widest + 20}}\n")
-        sys.stdout.writelines(f"{name:<{widest}}  {format_value(v)}\n" for name, v in zip(names, row, strict=True))
+        sys.stdout.writelines(f"{name:<{widest}}  {_cell(v)}\n" for name, v in zip(names, row, strict=True))
 
 
 def write_json(names: Sequence[str], rows: Iterable[Sequence[Any]], limit: int) -> tuple[int, bool]:
