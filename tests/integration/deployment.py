@@ -86,10 +86,13 @@ class Deployment:
     def create_topics(self) -> None:
         create_topics(self.kafka, topics=TOPICS)
 
+    def clickhouse(self, database: str) -> ClickHouseSettings:
+        """How a worker of that database reaches ClickHouse."""
+        return ClickHouseSettings(url=self.clickhouse_url, database=f"{self.kind}_{database}")
+
     def database(self, name: str) -> Client:
         """A migrated database, and a client on it."""
-        settings = ClickHouseSettings(url=self.clickhouse_url, database=f"{self.kind}_{name}")
-        client = connect(settings, use_database=False)
+        client = connect(self.clickhouse(name), use_database=False)
         migrate(client)
         return client
 
@@ -99,7 +102,7 @@ class Deployment:
             "LABELWATCH_KAFKA__BOOTSTRAP": self.bootstrap,
             "LABELWATCH_KAFKA__SESSION_TIMEOUT_SECONDS": "6",
             "LABELWATCH_CLICKHOUSE__URL": self.clickhouse_url,
-            "LABELWATCH_CLICKHOUSE__DATABASE": f"{self.kind}_{database}",
+            "LABELWATCH_CLICKHOUSE__DATABASE": self.clickhouse(database).database,
             "LABELWATCH_WORKER__APP_ID": app_id,
             "LABELWATCH_WORKER__CHECKPOINT_SECONDS": "0.3",
             "LABELWATCH_WEB__PORT": "0",

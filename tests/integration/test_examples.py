@@ -24,7 +24,7 @@ from streams.dead_letters import OnError, Received, Replay
 from streams.decode import Refusal, decode_annotations, decode_reviews
 from streams.outcome import Outcome
 from streams.pipeline import PartitionPipeline
-from streams.settings import ClickHouseSettings, PipelineSettings
+from streams.settings import PipelineSettings
 from streams.sinks.clickhouse import ClickHouseSink
 from streams.sinks.sink import MemorySink, Sink
 from streams.state.partition_state import PartitionState
@@ -87,7 +87,7 @@ async def stored(pipeline: PartitionPipeline, outcome: Outcome, sink: Sink) -> d
 
 async def clickhouse(deployment: Deployment, database: str) -> ClickHouseSink:
     deployment.database(database).close()
-    return ClickHouseSink(ClickHouseSettings(url=deployment.clickhouse_url, database=database))
+    return ClickHouseSink(deployment.clickhouse(database))
 
 
 async def test_each_example_through_codec_pipeline_rows_and_ddl(deployment: Deployment) -> None:
