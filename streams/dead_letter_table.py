@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 _COLUMNS: Final = ", ".join(DeadLetterRow._fields)
-_UNKNOWN_TABLE_OR_DATABASE: Final = (60, 81)
 _MILLISECONDS: Final = {"DateTime64": "int"}
 
 
@@ -86,22 +85,10 @@ def open_table(settings: ClickHouseSettings) -> Iterator[ClickHouseDeadLetterTab
     Raises:
         TableError: in place of any error of ClickHouse, while connecting or later.
     """
-    from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+    from streams.sinks.session import ClickHouseUnusableError, session
 
-    from streams.sinks.connection import address, connect, message_of
-
-    client = None
     try:
-        client = connect(settings)
-        yield ClickHouseDeadLetterTable(client)
-    except ClickHouseError as error:
-        code = error.code if isinstance(error, Error) else None
-        where, why = address(settings), message_of(error)
-        if client is None and code is None:
-            remedy = "Start it with `labelwatch up`, or set LABELWATCH_CLICKHOUSE__URL"
-            raise TableError(f"cannot reach ClickHouse at {where}: {why}. {remedy}") from error
-        hint = ". Create it with `labelwatch migrate`" if code in _UNKNOWN_TABLE_OR_DATABASE else ""
-        raise TableError(f"ClickHouse at {where}: {why}{hint}") from error
-    finally:
-        if client is not None:
-            client.close()
+        with session(settings) as client:
+            yield ClickHouseDeadLetterTable(client)
+    except ClickHouseUnusableError as error:
+        raise TableError(str(error)) from error

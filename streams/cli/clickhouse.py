@@ -9,45 +9,29 @@ from typing import TYPE_CHECKING
 
 import click
 
+from streams.cli.dlq_output import printable
+
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
     from streams.settings import ClickHouseSettings
 
 
-_MISSING_CODES = (60, 81)  # UNKNOWN_TABLE, UNKNOWN_DATABASE
-
-
 @contextmanager
 def _client(settings: ClickHouseSettings, *, use_database: bool) -> Iterator[Client]:
     """A client; ClickHouse's errors while connecting or using it end the command with exit code 1."""
-    from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+    from streams.sinks.session import ClickHouseUnusableError, session
 
-    from streams.sinks.connection import connect, message_of
-
-    client = None
     try:
-        client = connect(settings, use_database=use_database)
-        yield client
-    except ClickHouseError as error:
-        code = error.code if isinstance(error, Error) else None
-        if client is None and code is None:
-            raise click.ClickException(
-                f"cannot reach ClickHouse at {settings.url} (clickhouse.url): {_reason(error)}\n"
-                "Start it with `labelwatch up`, or set LABELWATCH_CLICKHOUSE__URL."
-            ) from None
-        hint = "\nCreate it with `labelwatch migrate`." if code in _MISSING_CODES else ""
-        raise click.ClickException(f"ClickHouse at {settings.url}: {message_of(error)}{hint}") from None
-    finally:
-        if client is not None:
-            client.close()
+        with session(settings, use_database=use_database) as client:
+            yield client
+    except ClickHouseUnusableError as error:
+        raise click.ClickException(_shown(str(error))) from None
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause, which says 'Connection refused' without the wrapping of three libraries."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _shown(message: str) -> str:
+    """A message that may quote data, safe on a terminal; its lines stay lines."""
+    return "\n".join(map(printable, message.splitlines()))
 
 
 @click.command(
@@ -86,7 +70,7 @@ def migrate(dry_run: bool, show_status: bool) -> None:
     except MigrationError as error:
         from streams.sinks.connection import message_of
 
-        raise click.ClickException(message_of(error)) from None
+        raise click.ClickException(_shown(message_of(error))) from None
 
 
 @click.command(

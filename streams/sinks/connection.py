@@ -22,11 +22,6 @@ _NOISE: Final = re.compile(
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 
-def address(settings: ClickHouseSettings) -> str:
-    """Where ClickHouse is looked for, as errors and logs name it. Holds no password: the settings refuse one there."""
-    return settings.url
-
-
 def message_of(error: BaseException) -> str:
     """An error's text without what the client repeats around it: code, address, the server's version.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
 import uuid
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner, Result
@@ -174,7 +176,10 @@ def test_an_empty_statement_is_wrong_usage() -> None:
     assert run("query", "-", stdin=" ;\n").exit_code == 2
 
 
-@pytest.mark.parametrize("command", [["query", "SELECT 1"], ["migrate"], ["migrate", "--status"]])
+COMMANDS = [["query", "SELECT 1"], ["migrate"], ["migrate", "--status"], ["dlq", "list"], ["dlq", "replay"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_nobody_there(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"http://127.0.0.1:{choose_ports(0, 0)[1]}"
     monkeypatch.setenv("LABELWATCH_CLICKHOUSE__URL", url)
@@ -184,6 +189,56 @@ def test_nobody_there(command: list[str], monkeypatch: pytest.MonkeyPatch) -> No
     assert f"cannot reach ClickHouse at {url} (clickhouse.url): Connection refused" in result.stderr
     assert "labelwatch up" in result.stderr
     assert "correct-horse" not in result.output
+    assert "HTTPConnectionPool" not in result.output
+
+
+@pytest.fixture(params=[200, 404, 501, 503])
+def web_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server of pages, where ClickHouse was looked for."""
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(request.param)
+            self.end_headers()
+            self.wfile.write(b"<html>welcome</html>")
+
+        do_GET = do_POST
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        serving.join()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_somebody_else_there(command: list[str], web_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELWATCH_CLICKHOUSE__URL", web_server)
+    result = run(*command)
+    assert result.exit_code == 1
+    assert f"something else than ClickHouse answers at {web_server}" in result.stderr
+    assert "LABELWATCH_CLICKHOUSE__URL" in result.stderr
+    assert "html" not in result.output
+
+
+def test_dlq_list_before_migrate_says_what_to_run(database: str) -> None:
+    result = run("dlq", "list")
+    assert result.exit_code == 1
+    assert database in result.stderr
+    assert "run `labelwatch migrate`" in result.stderr
+
+
+def test_an_error_that_quotes_data_steers_no_terminal() -> None:
+    run("migrate")
+    result = run("query", "SELECT throwIf(1, 'red \x1b[31m')")
+    assert result.exit_code == 1
+    assert "\x1b" not in result.stderr
+    assert "red" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["query", "migrate"])
