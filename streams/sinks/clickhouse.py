@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,8 +15,8 @@ import structlog
 from schemas.rows import TABLES, Row
 from streams.settings import ClickHouseSettings
 from streams.sinks.connection import connect_async, message_of
-from streams.sinks.pending import Pending
 from streams.sinks.retry import Backoff, Kind, OnRetry, classify, retry
+from streams.sinks.session import remedy
 from streams.sinks.sink import SinkError
 from streams.sinks.tables import KEYS, LAST, require_known
 
@@ -54,7 +53,6 @@ class ClickHouseSink:
         jitter: randomness for the pauses, in [0, 1).
         on_retry: called before each pause; logs by default.
         max_rows: rows of one insert, `state` excepted.
-        clock: seconds for `oldest_pending_age`.
     """
 
     def __init__(
@@ -66,13 +64,11 @@ class ClickHouseSink:
         jitter: Callable[[], float] = random.random,
         on_retry: OnRetry = log_retry,
         max_rows: int = MAX_ROWS,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._stop = stop or asyncio.Event()
         self._backoff, self._jitter, self._on_retry = backoff, jitter, on_retry
         self._max_rows = max_rows
-        self._pending = Pending(clock)
         self._client: AsyncClient | None = None
         self._types: dict[str, dict[str, ClickHouseType]] = {}
         self._connecting = asyncio.Lock()
@@ -95,27 +91,6 @@ class ClickHouseSink:
                 raise result
         if rows.get(LAST):
             await self._insert(LAST, rows[LAST])
-
-    def add(self, table: str, rows: Sequence[Row]) -> None:
-        self._pending.add(table, rows)
-
-    @property
-    def pending_rows(self) -> int:
-        return self._pending.count
-
-    def oldest_pending_age(self, now: float) -> float:
-        return self._pending.oldest_age(now)
-
-    async def flush(self) -> int:
-        rows, since = self._pending.take()
-        if not rows:
-            return 0
-        try:
-            await self.write(rows)
-        except BaseException:  # a cancelled flush keeps its rows, too
-            self._pending.restore(rows, since)
-            raise
-        return sum(map(len, rows.values()))
 
     async def read(self, table: str, **equals: Any) -> list[Row]:
         require_known(table)
@@ -203,7 +178,7 @@ class ClickHouseSink:
         except Exception as error:
             if classify(error) is not Kind.PERMANENT:
                 raise
-            raise SinkError(f"{where}: {message_of(error)}") from error
+            raise SinkError(f"{where}: {message_of(error)}{remedy(error)}") from error
 
     async def _connect(self) -> AsyncClient:
         async with self._connecting:

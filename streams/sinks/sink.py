@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from schemas.rows import TABLES, Row
-from streams.sinks.pending import Pending
 from streams.sinks.tables import KEYS, identity_of, require_known
 
 
@@ -20,7 +18,9 @@ class SinkStoppedError(Exception):
 
 
 class Sink(Protocol):
-    """Takes rows of ``schemas.rows``. Writing rows again changes nothing; a later version replaces an earlier one."""
+    """Takes rows of ``schemas.rows``. Writing rows again changes nothing; a later version replaces an earlier one.
+
+    It keeps nothing back: when to write, by number of events or by age, is the checkpoint's decision."""
 
     async def write(self, rows: Mapping[str, Sequence[Row]]) -> None:
         """Write rows by table and return when they are durable. ``state`` goes last, and whole or not at all.
@@ -32,23 +32,6 @@ class Sink(Protocol):
         """
         ...
 
-    def add(self, table: str, rows: Sequence[Row]) -> None:
-        """Keep rows for the next ``flush``. Raises KeyError: no such table."""
-        ...
-
-    @property
-    def pending_rows(self) -> int:
-        """Rows added and not yet flushed."""
-        ...
-
-    def oldest_pending_age(self, now: float) -> float:
-        """Seconds that the oldest pending row has waited at ``now``, a reading of the sink's clock."""
-        ...
-
-    async def flush(self) -> int:
-        """Write what is pending and return how many rows; when it raises, they are pending still."""
-        ...
-
     async def read(self, table: str, **equals: Any) -> list[Row]:
         """Current rows whose columns equal the given values, ordered by identity; deleted ones are not there.
 
@@ -58,7 +41,7 @@ class Sink(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give up connections. Pending rows are not written: the caller decides whether they may be."""
+        """Give up connections."""
         ...
 
 
@@ -66,9 +49,8 @@ class MemorySink:
     """Rows in memory, with ReplacingMergeTree's semantics: of one identity the highest version counts,
     and of equal versions the one written last."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self) -> None:
         self._rows: dict[str, dict[tuple[Any, ...], Row]] = {table: {} for table in TABLES}
-        self._pending = Pending(clock)
         self.writes: list[dict[str, int]] = []
         """Rows by table of every write, for tests."""
 
@@ -83,22 +65,6 @@ class MemorySink:
                 if known is None or row[version] >= known[version]:  # type: ignore[operator]  # versions are ints
                     stored[key] = row
         self.writes.append({table: len(added) for table, added in rows.items()})
-
-    def add(self, table: str, rows: Sequence[Row]) -> None:
-        self._pending.add(table, rows)
-
-    @property
-    def pending_rows(self) -> int:
-        return self._pending.count
-
-    def oldest_pending_age(self, now: float) -> float:
-        return self._pending.oldest_age(now)
-
-    async def flush(self) -> int:
-        rows, _ = self._pending.take()
-        if rows:
-            await self.write(rows)
-        return sum(map(len, rows.values()))
 
     async def read(self, table: str, **equals: Any) -> list[Row]:
         return self.rows(table, **equals)

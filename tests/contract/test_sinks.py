@@ -100,7 +100,7 @@ async def clickhouse(stack: EmbeddedStack) -> AsyncIterator[ClickHouseSink]:
     with clickhouse_connect.get_client(dsn=stack.clickhouse_url, autogenerate_session_id=False) as client:
         client.database = settings.database
         migrate(client)
-        sink = ClickHouseSink(settings, clock=Clock())
+        sink = ClickHouseSink(settings)
         yield sink
         await sink.close()
         client.command(f"DROP DATABASE {settings.database} SYNC")
@@ -109,20 +109,9 @@ async def clickhouse(stack: EmbeddedStack) -> AsyncIterator[ClickHouseSink]:
 @pytest.fixture(params=["memory", pytest.param("clickhouse", marks=pytest.mark.integration)])
 def sink(request: pytest.FixtureRequest) -> Sink:
     if request.param == "memory":
-        return MemorySink(clock=Clock())
+        return MemorySink()
     made: Sink = request.getfixturevalue("clickhouse")
     return made
-
-
-class Clock:
-    """Ten seconds pass with every reading."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 10.0
-        return self.now
 
 
 def later(table: str, row: Row, by: int = 1) -> Row:
@@ -196,27 +185,9 @@ async def test_unknown_names_are_refused(sink: Sink) -> None:
     with pytest.raises(KeyError, match="no table 'nope'"):
         await sink.write({"nope": []})
     with pytest.raises(KeyError, match="no table 'nope'"):
-        sink.add("nope", [])
-    with pytest.raises(KeyError, match="no table 'nope'"):
         await sink.read("nope")
     with pytest.raises(KeyError, match="no column 'nope'"):
         await sink.read("state", nope=1)
-
-
-async def test_added_rows_wait_for_the_flush(sink: Sink) -> None:
-    assert sink.oldest_pending_age(now=100.0) == 0.0
-    sink.add("state", [])
-    assert (sink.pending_rows, sink.oldest_pending_age(now=100.0)) == (0, 0.0)
-    sink.add("state", [EXAMPLES["state"]])  # the clock says 10
-    sink.add("reviews", [EXAMPLES["reviews"]])
-    assert sink.pending_rows == 2
-    assert sink.oldest_pending_age(now=25.0) == 15.0
-    assert await sink.read("state") == []
-    assert await sink.flush() == 2
-    assert (sink.pending_rows, sink.oldest_pending_age(now=100.0)) == (0, 0.0)
-    assert await sink.read("state") == [EXAMPLES["state"]]
-    assert await sink.read("reviews") == [EXAMPLES["reviews"]]
-    assert await sink.flush() == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
