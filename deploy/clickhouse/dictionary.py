@@ -48,13 +48,11 @@ def describe(client: Client) -> str:
             version = engine.partition("(")[2].partition(")")[0]
             partition = f" Partitioned by `{partition_key}`." if partition_key else ""
             parts.append(f"Key `{sorting_key}`; the highest `{version}` counts.{partition}\n")
-        parts.append(_columns(name, columns[name]))
+        parts.append(_columns(columns[name]))
     return "\n".join(parts)
 
 
-def _columns(table: str, columns: list[tuple[str, str, str]]) -> str:
-    if table.endswith("_current"):
-        return f"Columns: those of [{table.removesuffix('_current')}](#{table.removesuffix('_current')}).\n"
+def _columns(columns: list[tuple[str, str, str]]) -> str:
     rows = [
         f"| {name} | `{type_name}` | {comment.replace('|', chr(92) + '|')} |" for name, type_name, comment in columns
     ]

@@ -81,7 +81,7 @@ EXAMPLES: dict[str, Row] = {
         labeler_hashes=[7],
         label_histogram={"cat": 2, "": 1},
     ),
-    "dead_letters": DeadLetterRow("annotations", 3, 19, "t-1", "not_json", "it is not", "{", 1, T0, "new", 1),
+    "dead_letters": DeadLetterRow("annotations", 3, 19, "t-1", "not_json", "it is not", "{", 1, T0, "open", 1),
     "source_progress": SourceProgressRow("app", "annotations", 3, -1, T0, 20, 17, 2, 1, True, T0 + 1, 1),
     "state": StateRow("app", 3, "task", "t-1", 17, 1, '{"labels": {}}', False),
     "partition_claims": PartitionClaimRow("app", 3, 1, "worker-1", T0),

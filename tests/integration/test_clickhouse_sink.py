@@ -207,7 +207,7 @@ async def test_fetch_returns_tuples_with_aware_times(front: tuple[Front, ClickHo
 async def test_rows_that_do_not_fit_are_a_bug_and_not_retried(front: tuple[Front, ClickHouseSettings]) -> None:
     _, settings = front
     sink = ClickHouseSink(settings, on_retry=lambda *call: pytest.fail(f"tried again: {call}"))
-    broken: Any = DeadLetterRow("annotations", 3, 19, "t-1", "not_json", "d", "{", None, T0, "new", 1)  # type: ignore[arg-type]
+    broken: Any = DeadLetterRow("annotations", 3, 19, "t-1", "not_json", "d", "{", None, T0, "open", 1)  # type: ignore[arg-type]
     with pytest.raises((SinkError, TypeError, ValueError)):
         await sink.write({"dead_letters": [broken]})
     await sink.close()

@@ -28,8 +28,8 @@ START = datetime(2026, 1, 30, 22, 58, tzinfo=UTC)  # so that hours, days and mon
 MEASURES = [
     "annotations", "revisions", "duplicates", "late", "tasks", "labelers", "gold_seen", "gold_right",
     "gold_accuracy", "consensus_seen", "consensus_agreed", "consensus_agreement", "handling_seconds",
-    "aht_seconds", "handling_p50_seconds", "handling_p90_seconds", "forecast_seen", "expected_handling_seconds",
-    "forecast_mae_seconds", "label_histogram",
+    "aht_seconds", "handling_p50_seconds", "handling_p90_seconds", "forecast_seen", "forecast_seconds",
+    "forecast_error_seconds", "expected_handling_seconds", "forecast_mae_seconds", "label_histogram",
 ]  # fmt: skip
 VIEWS = {
     "quality_by_minute": ("minute", lambda moment: moment.replace(second=0, microsecond=0)),
@@ -158,6 +158,8 @@ def expected(answers: list[Answer]) -> list[Any]:
         quantile(sketch, 0.5),
         quantile(sketch, 0.9),
         len(forecast),
+        sum(f for f, _ in forecast) / 1e6,
+        sum(abs(f - m) for f, m in forecast) / 1e6,
         ratio(sum(f for f, _ in forecast) / 1e6, len(forecast)),
         ratio(sum(abs(f - m) for f, m in forecast) / 1e6, len(forecast)),
         dict(Counter(a.label for a in answers)),
@@ -307,6 +309,38 @@ async def test_completeness_follows_the_slowest_partition_that_is_alive(sink: Cl
     assert await final() == [1, 0, 0]  # one is heard of again, and is behind
 
 
+def progress_row(
+    app: str, topic: str, watermark: datetime, updated: datetime, *, version: int = 1
+) -> SourceProgressRow:
+    return SourceProgressRow(app, topic, 0, 1, to_ms(watermark), 0, 0, 0, 0, False, to_ms(updated), version)
+
+
+async def test_completeness_looks_at_the_application_that_wrote_last(sink: ClickHouseSink) -> None:
+    answer = Answer(START, ("p1", "t", "v"), 0, "task", "labeler", "cat", 10**6, True, None, 0)
+    await sink.write({"window_partials": [partial((START, answer.segment, 0), [0], [answer])]})
+    behind, ahead = START - timedelta(days=1), START + timedelta(days=1)
+
+    async def final() -> int:
+        ((found,),) = await sink.fetch("SELECT is_final FROM window_completeness")
+        return int(found)
+
+    await sink.write({"source_progress": [progress_row("given-up", "annotations", behind, START)]})
+    assert await final() == 0
+    await sink.write({"source_progress": [progress_row("new", "annotations", ahead, START + timedelta(seconds=1))]})
+    assert await final() == 1
+    again = progress_row("given-up", "annotations", behind, START + timedelta(seconds=2), version=2)
+    await sink.write({"source_progress": [again]})
+    assert await final() == 0
+
+
+async def test_a_topic_without_a_watermark_shows_none(sink: ClickHouseSink) -> None:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    rows = [progress_row("app", "reviews", epoch, START), progress_row("app", "annotations", START, START)]
+    await sink.write({"source_progress": rows})
+    found = await sink.fetch("SELECT topic, watermark FROM source_progress_current ORDER BY topic")
+    assert found == [("annotations", START), ("reviews", None)]
+
+
 async def test_a_review_outranks_gold_and_the_latest_review_counts(sink: ClickHouseSink) -> None:
     at = to_ms(START)
 
@@ -320,4 +354,4 @@ async def test_a_review_outranks_gold_and_the_latest_review_counts(sink: ClickHo
     reviews = [review("reviewed", at + 2, "fox", 1), review("reviewed", at + 1, "cat", 2), review("gold", at, None, 3)]
     await sink.write({"reviews": reviews})
     found = await sink.fetch("SELECT task_id, truth, truth_source FROM task_confidence_current ORDER BY task_id")
-    assert found == [("bare", None, ""), ("gold", "dog", "gold"), ("reviewed", "fox", "review")]
+    assert found == [("bare", None, None), ("gold", "dog", "gold"), ("reviewed", "fox", "review")]

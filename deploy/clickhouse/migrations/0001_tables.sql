@@ -40,8 +40,8 @@ CREATE TABLE IF NOT EXISTS task_confidence
     project_id LowCardinality(String) COMMENT 'Queue of tasks under one guideline.',
     task_id String COMMENT 'The thing that is labelled.' CODEC(ZSTD(1)),
     task_type LowCardinality(String) COMMENT 'Kind of work, such as image_class.',
-    consensus_label String COMMENT 'Most probable answer, in canonical form.' CODEC(ZSTD(1)),
-    confidence Float64 COMMENT 'Probability that the consensus is right, 0 to 1.' CODEC(ZSTD(1)),
+    consensus_label String COMMENT 'Most frequent answer, in canonical form; empty for free text and spans.' CODEC(ZSTD(1)),
+    confidence Float64 COMMENT 'Share of answers that gave the consensus label; not calibrated; 1 with a single answer; 0 without consensus.' CODEC(ZSTD(1)),
     labels UInt32 COMMENT 'Labelers whose answers are in it; a revision replaces its labeler''s answer.',
     gold_label Nullable(String) COMMENT 'The known answer; NULL when the task is not gold.' CODEC(ZSTD(1)),
     last_submitted_at DateTime64(3, 'UTC') COMMENT 'Submit time of the latest answer.' CODEC(Delta, ZSTD(1)),
@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS task_confidence
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (project_id, task_id)
 SETTINGS fsync_after_insert = 1
-COMMENT 'What a task''s answer is now believed to be. Identity: project, task.';
+COMMENT 'What a task''s answer is now believed to be. Free text and spans are not compared: such a task has a row only if it is gold, with an empty consensus and confidence 0. Identity: project, task.';
 
 CREATE TABLE IF NOT EXISTS reviews
 (
@@ -114,7 +114,7 @@ CREATE TABLE IF NOT EXISTS dead_letters
     first_bytes String COMMENT 'The beginning of the message, to look at. The whole of it is on the dead-letter topic.' CODEC(ZSTD(1)),
     payload_bytes UInt64 COMMENT 'Size of the whole message.',
     failed_at DateTime64(3, 'UTC') COMMENT 'When the message was appended to its topic.' CODEC(Delta, ZSTD(1)),
-    status LowCardinality(String) COMMENT 'What became of it since, such as new or replayed.',
+    status LowCardinality(String) COMMENT 'What became of it: open, replayed or dropped.',
     version UInt64 COMMENT 'Grows with every change of status. Version of the row.'
 )
 ENGINE = ReplacingMergeTree(version)
@@ -128,12 +128,12 @@ CREATE TABLE IF NOT EXISTS source_progress
     topic LowCardinality(String) COMMENT 'Topic that is read.',
     source_partition Int32 COMMENT 'Its partition.',
     last_offset Int64 COMMENT 'Last Kafka offset that was handled; -1 before the first.',
-    watermark DateTime64(3, 'UTC') COMMENT 'No earlier event is expected.',
+    watermark DateTime64(3, 'UTC') COMMENT 'No earlier event is expected; 1970 before the first.',
     received UInt64 COMMENT 'Messages read, from the beginning.',
     accepted UInt64 COMMENT 'Messages that became annotations or reviews.',
     duplicates UInt64 COMMENT 'Repeated events that were dropped.',
     dead_letters UInt64 COMMENT 'Messages that were refused.',
-    is_idle Bool COMMENT 'Read to its end and silent since: it holds no window back.',
+    is_idle Bool COMMENT 'Read to its end and silent since, as its worker last said: it holds no window back.',
     updated_at DateTime64(3, 'UTC') COMMENT 'When this was written.',
     version UInt64 COMMENT 'Grows with every write. Version of the row.'
 )
