@@ -6,7 +6,6 @@ python -m deploy.local.daemon --data-dir DIR --kafka-port N --clickhouse-port N
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +14,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from deploy.local import data_folder
 from deploy.local.process_guard import child_environment
 from deploy.local.stack import EmbeddedStack, StackError
 from deploy.local.stack_state import FILE_NAME, StackState, read_state, stop_processes, wait_gone
 
 _POLL_SECONDS = 0.3
 _DETACH_SECONDS = 75.0
-OWN_ENTRIES = ("clickhouse", "kafka", "logs", FILE_NAME, "stack.lock")
-"""What the stack writes into its data folder; `wipe` deletes these and nothing else."""
 
 
 def keep_running(stack: EmbeddedStack, on_started: Callable[[StackState], object]) -> None:
@@ -50,8 +48,9 @@ def detach(data_dir: Path, kafka_port: int, clickhouse_port: int) -> StackState:
 
     Raises StackError with that process's own message.
     """
+    data_folder.claim(data_dir)
     log_path = data_dir / "logs" / "stack.log"
-    log_path.parent.mkdir(parents=True, exist_ok=True)
+    log_path.parent.mkdir(exist_ok=True)
     with log_path.open("ab") as output:
         begin = output.tell()
         child = subprocess.Popen(
@@ -94,18 +93,6 @@ def stop_stack(data_dir: Path) -> bool:
         wait_gone([state.owner], 2.0)
     (data_dir / FILE_NAME).unlink(missing_ok=True)
     return was_running
-
-
-def wipe(data_dir: Path) -> None:
-    """Delete what the stack stored in `data_dir`, and the folder itself when nothing else is in it."""
-    for name in OWN_ENTRIES:
-        path = data_dir / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    if data_dir.is_dir() and not any(data_dir.iterdir()):
-        data_dir.rmdir()
 
 
 def main(arguments: list[str] | None = None) -> int:

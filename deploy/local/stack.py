@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import struct
@@ -19,8 +18,11 @@ from urllib.request import ProxyHandler, build_opener
 
 import structlog
 
+from deploy.local import data_folder
 from deploy.local.process_guard import GUARD_VARIABLE, child_environment
-from deploy.local.stack_state import FILE_NAME, ProcessId, StackState, read_state, stop_processes, wait_gone
+from deploy.local.stack_state import FILE_NAME, ProcessId, StackState
+from deploy.local.stack_state import StackError as StackError
+from deploy.local.stack_state import StackRunningError as StackRunningError
 
 log = structlog.get_logger()
 
@@ -33,20 +35,8 @@ _LOG_TAIL_LINES = 15
 _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 
 
-class StackError(RuntimeError):
-    """The stack cannot start; the message says what to do."""
-
-
 class PortTakenError(StackError):
     """Another program listens on a port that was asked for."""
-
-
-class StackRunningError(StackError):
-    """A stack already runs in this folder; `state` says where (None when it is still starting)."""
-
-    def __init__(self, message: str, state: StackState | None) -> None:
-        super().__init__(message)
-        self.state = state
 
 
 class EmbeddedStack:
@@ -87,10 +77,11 @@ class EmbeddedStack:
         """Start both services and return when both answer."""
         if self.state is not None:
             return self
-        (self.data_dir / "logs").mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock()
+        data_folder.claim(self.data_dir)
+        self._lock = data_folder.lock(self.data_dir)
         try:
-            self._end_leftovers()
+            data_folder.end_leftovers(self.data_dir)
+            (self.data_dir / "logs").mkdir(exist_ok=True)
             kafka_port, clickhouse_port = choose_ports(*self._wanted)
             self._spawn("broker", ["--port", str(kafka_port), "--data", str(self.data_dir / "kafka")])
             self._spawn(
@@ -152,29 +143,6 @@ class EmbeddedStack:
         if self.state is None:
             raise StackError("the stack is not running; call start() first")
         return self.state
-
-    def _take_lock(self) -> IO[str]:
-        lock = (self.data_dir / "stack.lock").open("a")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            state = read_state(self.data_dir)
-            where = f"Kafka {state.kafka_bootstrap}, ClickHouse {state.clickhouse_url}" if state else "starting"
-            message = (
-                f"a stack already runs in {self.data_dir} ({where}); use it, or stop it with: "
-                f"labelwatch down --data-dir {self.data_dir}"
-            )
-            raise StackRunningError(message, state) from None
-        return lock
-
-    def _end_leftovers(self) -> None:
-        """Services of a killed owner end by themselves within a second; help those that do not."""
-        state = read_state(self.data_dir)
-        if state:
-            leftovers = list(state.services.values())
-            if not wait_gone(leftovers, 5.0):
-                stop_processes(leftovers)
 
     def _log_path(self, service: str) -> Path:
         return self.data_dir / "logs" / f"{service}.log"

@@ -75,6 +75,18 @@ class StackState:
         temporary.replace(data_dir / FILE_NAME)
 
 
+class StackError(RuntimeError):
+    """The stack cannot start, or its folder cannot be used; the message says what to do."""
+
+
+class StackRunningError(StackError):
+    """A stack has this folder; `state` says where it answers (None when it is still starting)."""
+
+    def __init__(self, message: str, state: StackState | None) -> None:
+        super().__init__(message)
+        self.state = state
+
+
 def read_state(data_dir: Path) -> StackState | None:
     """What the last start in `data_dir` recorded; None when there is none or it is unreadable."""
     try:

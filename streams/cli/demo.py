@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -46,7 +45,7 @@ Examples:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".labelwatch/demo"),
     show_default=True,
-    help="Where its data lives. Emptied first.",
+    help="Where its data lives. A folder of an earlier demo is emptied first.",
 )
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Save the report as a picture, too.")
 def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path, svg: Path | None) -> None:
@@ -66,7 +65,7 @@ def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path, svg
     began = time.monotonic()
     try:
         simulation = Simulation(Scenario.load(scenario).scaled(scale), seed)
-        _empty(data_dir)
+        _start_afresh(data_dir)
         with EmbeddedStack(data_dir, kafka_port=0, clickhouse_port=0) as stack:
             client = _run(console, stack, simulation, data_dir)
             _report(report, client, simulation, data_dir, time.monotonic() - began)
@@ -90,11 +89,20 @@ def _svg_format() -> str:
     return re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 
-def _empty(data_dir: Path) -> None:
-    """Start afresh, but never delete a folder that is not a demo's."""
-    if data_dir.exists() and any(data_dir.iterdir()) and not (data_dir / "stack.lock").exists():
-        raise click.ClickException(f"{data_dir} holds something else than a demo's data; choose another --data-dir")
-    shutil.rmtree(data_dir, ignore_errors=True)
+def _start_afresh(data_dir: Path) -> None:
+    """Empty the folder of an earlier demo, and never one that is not a demo's or in which a stack runs.
+
+    Raises StackError.
+    """
+    from deploy.local import data_folder
+    from deploy.local.stack_state import StackError
+
+    if data_folder.is_ours(data_dir):
+        data_folder.lock(data_dir).close()  # says where the stack is that has it
+    if data_dir.is_dir() and any(data_dir.iterdir()) and data_folder.purpose_of(data_dir) != "demo":
+        raise StackError(f"{data_dir} holds something else than a demo's data; choose another --data-dir")
+    data_folder.empty(data_dir)
+    data_folder.claim(data_dir, "demo")
 
 
 def _run(console: Console, stack: EmbeddedStack, simulation: Simulation, data_dir: Path) -> Client:

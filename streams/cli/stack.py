@@ -93,13 +93,22 @@ Examples:
 @click.option("--wipe", is_flag=True, help="Also delete the stack's data and logs. Cannot be undone.")
 def down(data_dir: Path, wipe: bool) -> None:
     """Stop the stack that runs in --data-dir."""
-    from deploy.local import daemon
+    from deploy.local import daemon, data_folder
+    from deploy.local.stack_state import StackError
 
     data_dir = data_dir.resolve()
-    click.echo("Stopped." if daemon.stop_stack(data_dir) else f"Nothing was running in {data_dir}.")
-    if wipe:
-        daemon.wipe(data_dir)
-        click.echo(f"Deleted the stack's data in {data_dir}.")
+    try:
+        if daemon.stop_stack(data_dir):
+            click.echo("Stopped.")
+        elif data_folder.is_busy(data_dir):
+            raise click.ClickException(f"a stack is starting in {data_dir}; try again in a moment")
+        else:
+            click.echo(f"Nothing was running in {data_dir}.")
+        if wipe:
+            deleted = data_folder.empty(data_dir, wait_seconds=data_folder.RELEASE_SECONDS)
+            click.echo(f"Deleted in {data_dir}: {', '.join(deleted)}." if deleted else "There was nothing to delete.")
+    except StackError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @click.command(

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.daemon import wipe
 from deploy.local.stack_state import ProcessId, StackState, read_state, stop_processes
 
 
@@ -49,18 +48,3 @@ def test_state_survives_the_file_and_damage_reads_as_none(tmp_path: Path) -> Non
 def test_a_damaged_file_reads_as_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "stack.json").write_text(text, encoding="utf-8")
     assert read_state(tmp_path) is None
-
-
-def test_wipe_deletes_only_what_the_stack_wrote(tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    folder = tmp_path / "lw"
-    (folder / "kafka").mkdir(parents=True)
-    (folder / "clickhouse").symlink_to(other)
-    (folder / "notes.txt").write_text("kept", encoding="utf-8")
-    wipe(folder)
-    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
-    assert other.is_dir()
-    (folder / "notes.txt").unlink()
-    wipe(folder)
-    assert not folder.exists()
