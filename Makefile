@@ -71,5 +71,8 @@ lock: $(BIN)/python ## Pin the newest allowed version of everything
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --all-extras --python-version 3.11 --no-header pyproject.toml -o requirements.lock
 
-clean: ## Remove the virtual environment and local data
+clean: ## Stop what runs on local data; remove the data and the virtual environment
+	@for folder in .labelwatch .labelwatch/demo; do \
+		if [ -e $$folder/stack.lock ] && [ -x $(BIN)/labelwatch ]; then $(BIN)/labelwatch down --data-dir $$folder || exit 1; fi; \
+	done
 	rm -rf $(VENV) .labelwatch
