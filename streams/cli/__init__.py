@@ -8,7 +8,10 @@ import sys
 
 import click
 
-from streams.settings import CONFIG_VARIABLE, SettingsError
+# The settings' own constant: importing them takes longer than help should, and Ctrl-C is met only below, in main().
+CONFIG_VARIABLE = "LABELWATCH_CONFIG"
+#: As shells have it for a program that Ctrl-C ended: 128 and the number of SIGINT.
+INTERRUPTED_EXIT_CODE = 130
 
 #: Command name to ``module:object``, in the order in which help shows them.
 COMMANDS = {
@@ -65,9 +68,28 @@ def cli(config: str | None) -> None:
 
 
 def main() -> None:
-    """Console entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
+    """Console entry point. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 ended by Ctrl-C."""
     try:
-        cli()
-    except SettingsError as error:
+        sys.exit(_run())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Aborted!", err=True)
+        sys.exit(INTERRUPTED_EXIT_CODE)
+
+
+def _run() -> int:
+    try:
+        code = cli(standalone_mode=False)
+    except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name == "--config":
+            error.message += " --config comes before the command: labelwatch --config FILE COMMAND ..."
+            error.possibilities = None
+        error.show()
+        return error.exit_code
+    except Exception as error:
+        from streams.settings import SettingsError
+
+        if not isinstance(error, SettingsError):
+            raise
         click.echo(f"labelwatch: {error}", err=True)
-        sys.exit(2)
+        return 2
+    return code if isinstance(code, int) else 0

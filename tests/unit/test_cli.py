@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from streams import cli
+from streams import cli, settings
 from streams.settings import CONFIG_VARIABLE
 
 
@@ -97,13 +97,67 @@ def test_the_config_option_is_the_config_variable(run: CliRunner, tmp_path: Path
     path = tmp_path / "labelwatch.yaml"
     path.write_text("kafka: {bootstarp: x}")
     result = run.invoke(cli.cli, ["--config", str(path), "topics", "list"])
-    assert "kafka.bootstarp: Extra inputs are not permitted" in str(result.exception)
+    assert "kafka.bootstarp is not a setting" in str(result.exception)
     assert os.environ[CONFIG_VARIABLE] == str(path)
 
 
 def test_importing_the_command_line_is_cheap() -> None:
     """Help must not wait for Faust, ClickHouse or pandas."""
-    heavy = "{'faust', 'aiokafka', 'clickhouse_connect', 'pandas', 'chdb', 'river'}"
+    heavy = "{'faust', 'aiokafka', 'clickhouse_connect', 'pandas', 'chdb', 'river', 'pydantic'}"
     code = f"import sys, streams.cli; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_config_variable_is_the_settings_one() -> None:
+    assert cli.CONFIG_VARIABLE == settings.CONFIG_VARIABLE
+
+
+@pytest.mark.parametrize("command", [["worker"], ["topics", "list"], ["replay", "simulate"]])
+def test_config_behind_the_command_is_told_its_place(
+    no_settings: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert call_main(no_settings, *command, "--config", "labelwatch.yaml") == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "No such option: --config" in error
+    assert "--config comes before the command: labelwatch --config FILE COMMAND" in error
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
+def test_ctrl_c_exits_with_130_and_no_traceback(
+    no_settings: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], interruption: type[BaseException]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise interruption
+
+    no_settings.setattr("importlib.import_module", interrupted)  # as when the imports of a command are interrupted
+    assert call_main(no_settings, "worker") == 130
+    assert capsys.readouterr().err.strip() == "Aborted!"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--version"], 0, ""),
+        (["worker", "--help"], 0, ""),
+        (["wrker"], 2, "No such command 'wrker'"),
+        (["replay", "csv"], 2, "Missing"),
+        (["query", "SELECT 1"], 1, "Error: "),
+    ],
+)
+def test_exit_codes(
+    no_settings: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
+) -> None:
+    no_settings.setenv("LABELWATCH_CLICKHOUSE__URL", "http://127.0.0.1:9")
+    assert call_main(no_settings, *arguments) == code
+    assert said in capsys.readouterr().err
+
+
+def test_an_unknown_error_is_a_crash(no_settings: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ZeroDivisionError
+
+    no_settings.setattr("importlib.import_module", broken)
+    no_settings.setattr(sys, "argv", ["labelwatch", "worker"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
