@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -28,8 +28,13 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 PREFIX = "LABELWATCH_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+#: Names in docker-compose.yml's own .env that look like a setting with an underscore missing.
+COMPOSE_VARIABLES = frozenset({f"{PREFIX}LOG_LEVEL"})
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -223,10 +228,24 @@ def load_settings() -> Settings:
     except SourceError as error:
         raise SettingsError(f"settings refused: {error}: a whole section in one variable must be JSON") from None
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc']) or 'settings'}: {e['msg']}" for e in error.errors()
-        )
-        raise SettingsError(f"settings refused: {problems}") from None
+        raise SettingsError(f"settings refused: {'; '.join(map(_explain, error.errors()))}") from None
+
+
+def _explain(problem: ErrorDetails) -> str:
+    """One refused key in our words; never its value, which may be a secret."""
+    where = ".".join(map(str, problem["loc"])) or "settings"
+    if problem["type"] == "extra_forbidden":
+        return f"{where} is not a setting; known: {', '.join(_fields(problem['loc'][:-1]))}"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _fields(path: tuple[int | str, ...]) -> list[str]:
+    """Names of the settings in a section, by its path."""
+    section: Any = Settings
+    for part in path:
+        is_table = get_origin(section) is dict
+        section = get_args(section)[1] if is_table else section.model_fields[part].annotation
+    return list(section.model_fields)
 
 
 def _check_file(path: Path) -> None:
@@ -243,9 +262,28 @@ def _check_file(path: Path) -> None:
 
 
 def _check_variables() -> None:
-    """Refuse misspelt sections, which pydantic passes over. Names without ``__`` are other programs' business."""
+    """Refuse misspelt sections and single underscores, which pydantic passes over.
+
+    Other names without ``__`` are other programs' business.
+    """
     for name in sorted(os.environ):
-        section, nested, _ = name.upper().removeprefix(PREFIX).partition("__")
-        if name.upper().startswith(PREFIX) and nested and section.lower() not in Settings.model_fields:
+        if not name.upper().startswith(PREFIX):
+            continue
+        rest = name.upper().removeprefix(PREFIX)
+        section, nested, _ = rest.partition("__")
+        if nested and section.lower() not in Settings.model_fields:
             known = ", ".join(Settings.model_fields)
             raise SettingsError(f"environment variable {name}: no section {section.lower()!r}; known: {known}")
+        section, _, key = rest.partition("_")
+        if name.upper() not in COMPOSE_VARIABLES and key.lower() in _keys(section.lower()):
+            raise SettingsError(
+                f"environment variable {name} is not a setting; did you mean {PREFIX}{section}__{key} "
+                "(two underscores after the section)?"
+            )
+
+
+def _keys(section: str) -> list[str]:
+    """Names of the settings in a section; none for what is no section."""
+    if section not in Settings.model_fields or section == "projects":  # projects are named by whoever has them
+        return []
+    return _fields((section,))
