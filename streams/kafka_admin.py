@@ -51,13 +51,15 @@ class TopicStatus:
         if self.outcome != "differs":
             return ""
         name, there, wanted = self.topic.name, self.partitions, self.wanted_partitions
-        same = "" if self.topic.copartition is None else ", the same for every topic keyed by " + self.topic.key
-        keep = (
-            f"keep it: set LABELWATCH_KAFKA__PARTITIONS={there}"
-            if self.topic.copartition is not None
-            else "keep it: nothing breaks, reading is only less parallel than declared"
-        )
-        grow = f"add partitions (only with the workers stopped and the lag at 0{same})" if wanted > there else ""
+        if self.topic.copartition is not None:
+            # More partitions would move keys, and a topic made anew has lower offsets than what is stored.
+            return (
+                f"{name} has {there} partitions, not {wanted}. Either keep it: set LABELWATCH_KAFKA__PARTITIONS={there}; "
+                f"or start over with {wanted}: new topics, a new worker.app_id and a new clickhouse.database, as "
+                "docs/runbooks/start-over.md says"
+            )
+        keep = "keep it: nothing breaks, reading is only less parallel than declared"
+        grow = "add partitions" if wanted > there else ""
         drop = f"delete the topic with its messages, then run `labelwatch topics create` (gives it {wanted})"
         choices = "; or ".join(choice for choice in (keep, grow, drop) if choice)
         return f"{name} has {there} partitions, not {wanted}. Either {choices}"
