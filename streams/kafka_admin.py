@@ -54,9 +54,9 @@ class TopicStatus:
         if self.topic.copartition is not None:
             # More partitions would move keys, and a topic made anew has lower offsets than what is stored.
             return (
-                f"{name} has {there} partitions, not {wanted}. Either keep it: set LABELWATCH_KAFKA__PARTITIONS={there}; "
-                f"or start over with {wanted}: new topics, a new worker.app_id and a new clickhouse.database, as "
-                "docs/runbooks/start-over.md says"
+                f"{name} has {there} partitions, not {wanted}. "
+                f"Either keep it: set LABELWATCH_KAFKA__PARTITIONS={there}; or start over with {wanted}: new "
+                "topics, a new worker.app_id and a new clickhouse.database, as docs/runbooks/start-over.md says"
             )
         keep = "keep it: nothing breaks, reading is only less parallel than declared"
         grow = "add partitions" if wanted > there else ""
