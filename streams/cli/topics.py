@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+#: Narrower terminals are not told who writes a topic.
+_ROOMY_COLUMNS = 110
+
 
 @click.group(
     epilog="""\b
@@ -57,7 +60,14 @@ def list_() -> None:
         lag = group_lag(settings.kafka, settings.worker.app_id, [s.topic.name for s in statuses])
     except BrokerError as error:
         raise click.ClickException(str(error)) from None
-    table = Table("topic", "partitions", "key", "kept", "written by", "read by", "lag")
+    console = Console()
+    roomy = console.width >= _ROOMY_COLUMNS
+    table = Table()
+    table.add_column("topic", no_wrap=True)
+    for name in ("partitions", "key", "kept", *(("written by",) if roomy else ()), "read by", "lag"):
+        words = max(map(len, name.split()))  # headers break between words only
+        number = name == "lag"
+        table.add_column(name, justify="right" if number else "left", min_width=words, no_wrap=number, overflow="fold")
     for status in statuses:
         topic = status.topic
         there = {"missing": "missing", "differs": f"{status.partitions}, not {status.wanted_partitions}"}
@@ -68,11 +78,10 @@ def list_() -> None:
             there.get(status.outcome, str(status.partitions)),
             topic.key,
             "latest a key" if topic.compacted else f"{topic.retention_ms // 86_400_000} days",
-            topic.written_by,
+            *((topic.written_by,) if roomy else ()),
             topic.read_by,
             f"{behind:,}" if read_by_workers and status.outcome != "missing" else "",
         )
-    console = Console()
     console.print(table)
     if any(status.outcome == "missing" for status in statuses):
         console.print("Create the missing ones with `labelwatch topics create`.")
