@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from streams.sources.answers import LABEL_KINDS, LabelKind
 from streams.sources.replay import Disturb, ReplayReport
 from streams.sources.source import Message, Source, SourceError
+
+if TYPE_CHECKING:
+    from streams.sources.mapping import Mapping
 
 FILES = click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -86,6 +89,26 @@ def _defaults(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+def _refuse_conflicts(
+    mapping: Mapping | None, where: Path | None, project: str | None, task_type: str | None, vendor: str | None
+) -> None:
+    """The mapping wins over the options, so that an option which would change nothing must not pass silently."""
+    options = (("--project", "project_id", project), ("--task-type", "task_type", task_type))
+    for option, name, given in (*options, ("--vendor", "vendor_id", vendor)):
+        if given is None:
+            continue
+        if mapping is None:
+            raise click.UsageError(f"{option} needs --mapping: labelwatch's own events each name their {name}")
+        named = mapping.constants.get(name)
+        if named is not None and str(named) != given:
+            raise click.UsageError(f"{option} {given}: {where} already says {name}: {named}. Leave one of them out")
+        if name in mapping.fields:
+            raise click.UsageError(
+                f"{option} {given}: {where} already takes {name} from column {mapping.fields[name]}. "
+                "Leave one of them out"
+            )
 
 
 @click.group(
@@ -173,10 +196,11 @@ def csv(
     from streams.sources.mapping import load_mapping
 
     try:
-        source = Delimited(files, load_mapping(mapping), project_id=project, task_type=task_type, vendor_id=vendor)
+        read = load_mapping(mapping)
     except SourceError as error:
         raise click.ClickException(str(error)) from None
-    _run(source, options)
+    _refuse_conflicts(read, mapping, project, task_type, vendor)
+    _run(Delimited(files, read, project_id=project, task_type=task_type, vendor_id=vendor), options)
 
 
 @replay.command(
@@ -207,6 +231,7 @@ def jsonl(
         read = None if mapping is None else load_mapping(mapping)
     except SourceError as error:
         raise click.ClickException(str(error)) from None
+    _refuse_conflicts(read, mapping, project, task_type, vendor)
     _run(JsonLines(files, read, project_id=project, task_type=task_type, vendor_id=vendor), options)
 
 
@@ -265,7 +290,7 @@ def simulate(
 
 
 def _run(source: Source, options: _Options, disturb: Disturb | None = None) -> None:
-    """Replay and report. Exit codes: 0 done, 1 failed (or rejected rows, if strict), 130 interrupted."""
+    """Replay and report. Exit codes: 0 done, 1 failed (or every row rejected; any row, if strict), 130 interrupted."""
     from streams.cli.replay_report import RejectsFile, echo_summary, progress_display
     from streams.kafka_admin import BrokerError
     from streams.settings import load_settings
@@ -320,5 +345,6 @@ def _run(source: Source, options: _Options, disturb: Disturb | None = None) -> N
     echo_summary(report, dry_run=options.dry_run)
     if report.interrupted:
         sys.exit(130)
-    if options.strict and report.rejected:
+    nothing_usable = not report.sent and options.limit != 0
+    if report.rejected and (options.strict or nothing_usable):
         sys.exit(1)

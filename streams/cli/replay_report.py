@@ -94,13 +94,14 @@ def echo_summary(report: ReplayReport, *, dry_run: bool) -> None:
     verb = "would send" if dry_run else "sent"
     topics = ", ".join(f"{count:,} to {topic}" for topic, count in sorted(report.by_topic.items()))
     rate = "" if dry_run else f" ({report.per_second:,.0f}/s)"
-    click.echo(f"{verb} {report.sent:,} messages in {report.seconds:.1f} s{rate}" + (f": {topics}" if topics else ""))
+    messages = "message" if report.sent == 1 else "messages"
+    click.echo(f"{verb} {report.sent:,} {messages} in {report.seconds:.1f} s{rate}" + (f": {topics}" if topics else ""))
     if report.first_event_ms is not None and report.last_event_ms is not None:
         first, last = (
             format_utc(datetime.fromtimestamp(ms / 1_000, UTC)) for ms in (report.first_event_ms, report.last_event_ms)
         )
         click.echo(f"event time {first} to {last}")
-    click.echo(f"rejected {report.rejected:,} rows")
+    click.echo(f"rejected {report.rejected:,} {'row' if report.rejected == 1 else 'rows'}")
     for (column, reason), group in sorted(report.groups.items(), key=lambda item: -item[1].count):
         click.echo(f"  {group.count:,} x {f'column {column}: ' if column else ''}{reason}")
         for example in group.examples:

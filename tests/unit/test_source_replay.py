@@ -176,7 +176,7 @@ def test_dry_run_shows_what_would_be_sent_and_why_not(export: Path, tmp_path: Pa
     code, out, _ = run("figure-eight", export, *FIGURE_EIGHT, "--rejects", rejects)
     assert code == 0
     assert "would send 2 messages" in out
-    assert "rejected 1 rows" in out
+    assert "rejected 1 row\n" in out
     assert f"{export}, row 3, column _created_at: 'soon' is not a time" in out
     with rejects.open(encoding="utf-8", newline="") as file:
         assert list(csv.DictReader(file)) == [
@@ -195,6 +195,47 @@ def test_strict_fails_on_a_rejected_row_only(export: Path) -> None:
     assert run("figure-eight", export, *FIGURE_EIGHT, "--strict")[0] == 1
     export.write_text(HEADER + GOOD, encoding="utf-8")
     assert run("figure-eight", export, *FIGURE_EIGHT, "--strict")[0] == 0
+
+
+def test_a_replay_of_which_every_row_was_rejected_failed(export: Path) -> None:
+    export.write_text(HEADER + BAD, encoding="utf-8")
+    code, out, _ = run("figure-eight", export, *FIGURE_EIGHT, "--label", "answer")
+    assert code == 1
+    assert "would send 0 messages" in out
+    assert "rejected 1 row\n" in out
+    assert run("figure-eight", export, *FIGURE_EIGHT, "--label", "answer", "--limit", "0")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["csv", "jsonl"])
+def test_options_that_the_mapping_contradicts_are_wrong_usage(tmp_path: Path, command: str) -> None:
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text(
+        "fields: {labeler_id: who, task_id: item, label: verdict, seconds: took, vendor_id: firm}\n"
+        "constants: {project_id: relevance, task_type: t}\n"
+        "clock: {start: 2026-01-01T00:00:00Z, step_seconds: 10}\n",
+        encoding="utf-8",
+    )
+    data = tmp_path / "data"
+    row = {"who": "anna", "item": "1", "verdict": "yes", "took": "5", "firm": "v"}
+    lines = {"csv": f"{','.join(row)}\n{','.join(row.values())}\n", "jsonl": json.dumps(row)}
+    data.write_text(lines[command], encoding="utf-8")
+    for option, given, problem in (
+        ("--project", "other", "already says project_id: relevance"),
+        ("--task-type", "other", "already says task_type: t"),
+        ("--vendor", "other", "already takes vendor_id from column firm"),
+    ):
+        code, _, err = run(command, data, "--mapping", mapping, option, given, "--dry-run")
+        assert code == 2
+        assert problem in " ".join(err.split())
+    assert run(command, data, "--mapping", mapping, "--project", "relevance", "--dry-run")[0] == 0
+
+
+def test_own_events_name_their_project(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(annotation(1, 5).model_dump_json() + "\n", encoding="utf-8")
+    code, _, err = run("jsonl", path, "--project", "p", "--dry-run")
+    assert code == 2
+    assert "--project needs --mapping" in " ".join(err.split())
 
 
 def test_a_file_that_cannot_be_read_is_an_error(export: Path) -> None:
@@ -242,7 +283,7 @@ def test_csv_by_mapping(tmp_path: Path) -> None:
         "csv", data, "--mapping", mapping, "--project", "p", "--task-type", "t", "--vendor", "v", "--dry-run"
     )
     assert code == 0
-    assert "would send 1 messages" in out
+    assert "would send 1 message in" in out
     assert f"{data}, row 2, column took: 'x' is not a number of seconds" in out
     code, _, err = run("csv", data, "--mapping", tmp_path / "none.yaml", "--dry-run")
     assert code == 1
@@ -254,8 +295,8 @@ def test_jsonl_of_our_own_events(tmp_path: Path) -> None:
     path.write_text(annotation(1, 5).model_dump_json() + "\n{}\n", encoding="utf-8")
     code, out, _ = run("jsonl", path, "--dry-run")
     assert code == 0
-    assert "would send 1 messages" in out
-    assert "rejected 1 rows" in out
+    assert "would send 1 message in" in out
+    assert "rejected 1 row\n" in out
 
 
 def test_simulation_with_faults(tmp_path: Path) -> None:
