@@ -38,8 +38,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        #: Seeks per partition. Records taken out before a seek must not be delivered after it.
+        #: Seeks and assignments per partition. Records taken out before one must not be delivered after it.
         self.seeks: defaultdict[TP, int] = defaultdict(int)
+        #: Revocations and assignments so far; whether the last was an assignment.
+        self.rebalances = 0
+        self.is_assigned = False
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -54,28 +57,57 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         records.seeks = {tp: self.seeks[tp] for tp in records}
         return records
 
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Note it before Faust's part of it: until it has joined again, the client still calls these assigned."""
+        self.rebalances += 1
+        self.is_assigned = False
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Note it before Faust's part of it; what was taken out before is not of this assignment."""
+        self.rebalances += 1
+        self.is_assigned = True
+        for tp in assigned:
+            self.seeks[TP(*tp)] += 1
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def give_back(self, records: FetchedRecords) -> None:
+        """Read again what was taken out and not delivered, unless its partition was moved or lost since."""
+        await self.call_thread(self._give_back, records)
+
+    def _give_back(self, records: FetchedRecords) -> None:
+        assigned = self._ensure_consumer().assignment()
+        self._seek_all(
+            {
+                tp: part[0].offset
+                for tp, part in records.items()
+                if tp in assigned and part and self.seeks[tp] == records.seeks[tp]
+            }
+        )
+
     async def seek_one(self, tp: TP, offset: int) -> None:
         """Move one partition to ``offset``, in the thread that owns the client."""
         await self.call_thread(self._seek_all, {tp: offset})
 
     async def resume(
-        self, stored: Mapping[TP, int], batch_topics: Iterable[str]
+        self, stored: Mapping[TP, int], batch_topics: Iterable[str], rebalances: int
     ) -> Mapping[TP, tuple[int | None, int | None]]:
         """Move every assigned partition to where it resumes; per partition (position, committed offset).
 
         A batch topic's partition resumes at its stored position, else at the committed one, else at its first or
         last offset as ``consumer_auto_offset_reset`` says. Others resume as in Faust.
 
-        Raises IllegalStateError where the assignment changed meanwhile.
+        Raises IllegalStateError where it is not the assignment of ``rebalances`` any more.
         """
         positions: Mapping[TP, tuple[int | None, int | None]] = await self.call_thread(
-            self._resume, dict(stored), frozenset(batch_topics)
+            self._resume, dict(stored), frozenset(batch_topics), rebalances
         )
         return positions
 
     async def _resume(
-        self, stored: dict[TP, int], batch_topics: frozenset[str]
+        self, stored: dict[TP, int], batch_topics: frozenset[str], rebalances: int
     ) -> dict[TP, tuple[int | None, int | None]]:
+        self.require_assignment(rebalances)
         consumer = self._ensure_consumer()
         tps = [TP(*tp) for tp in consumer.assignment()]
         found = await asyncio.gather(*(consumer.committed(TopicPartition(*tp)) for tp in tps))
@@ -87,8 +119,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
             latest = self.app.conf.consumer_auto_offset_reset == "latest"
             reset = await (consumer.end_offsets if latest else consumer.beginning_offsets)(unknown)
             positions.update({TP(*tp): offset for tp, offset in reset.items()})
+        self.require_assignment(rebalances)
         self._seek_all({tp: at for tp, at in positions.items() if at or (at == 0 and tp.topic in batch_topics)})
         return {tp: (positions[tp], committed[tp]) for tp in tps}
+
+    def require_assignment(self, rebalances: int) -> None:
+        """Raise IllegalStateError unless this is still the assignment of ``rebalances``."""
+        if not self.is_assigned or self.rebalances != rebalances:
+            # Faust's recovery takes this error for another rebalance, and begins again once that is done.
+            raise IllegalStateError("the partitions were revoked; their positions are looked up again once assigned")
 
     def _seek_all(self, positions: Mapping[TP, int]) -> None:
         consumer = self._ensure_consumer()
@@ -196,15 +235,22 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
     async def perform_seek(self) -> None:
         """Move the assigned partitions to where they resume. Faust calls this before it lets records flow.
 
+        The position provider runs for the present assignment or not at all: it claims what it is asked for.
+
         Raises:
             PositionError: the position provider did not answer in time.
+            IllegalStateError: the partitions were revoked before or meanwhile.
         """
+        rebalances = self._thread.rebalances
+        self._thread.require_assignment(rebalances)
         batch_topics = self.transport.batch_topics
         owned = {tp for tp in self.assignment() if tp.topic in batch_topics}
         generation = self.app.consumer_generation_id
         stored = await self._stored_positions(owned)
+        resumed = await self._thread.resume(stored, batch_topics, rebalances)
+        self._thread.require_assignment(rebalances)
         self._unchecked = dict(stored)
-        for tp, (position, committed) in (await self._thread.resume(stored, batch_topics)).items():
+        for tp, (position, committed) in resumed.items():
             self._read_offset[tp] = position
             if tp in owned and position is not None:
                 self.acknowledgements.assign(tp, position=position, committed=committed, generation=generation)
@@ -277,7 +323,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
         if not records or self.should_stop:
             return
         if not self.flow_active:
-            await self._undo_fetch()
+            # The client's position is beyond what nobody will see. Not Faust's seek: that asks the position provider,
+            # which may be at work for Faust's recovery at this moment, or speak for partitions just revoked.
+            await self._thread.give_back(records)
             return
         # Only now: a fetch can begin before a rebalance and return what was taken out after it. What was taken out
         # before is told by the count of seeks; dropping anything else would lose it, as the client has moved on.
@@ -308,12 +356,6 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
             else part
             for tp, part in records.items()
         }
-
-    async def _undo_fetch(self) -> None:
-        try:
-            await self.perform_seek()
-        except IllegalStateError as error:  # the assignment changed; Faust seeks again when it is settled
-            log.info("transport.seek_superseded", error=str(error))
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         if not isinstance(record, RecordBatch):

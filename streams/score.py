@@ -99,7 +99,10 @@ class Score:
         self._acknowledge = acknowledge
         self._now_ms = now_ms
         self._on_written = on_written
+        self._assigning = asyncio.Lock()
         self._checkpointing = asyncio.Lock()
+        self._forgotten = 0
+        """How often partitions were given up: what was begun before must not end in owning."""
         self.partitions: dict[int, Owned] = {}
 
     @property
@@ -107,19 +110,34 @@ class Score:
         """Messages applied and not yet durable."""
         return sum(owned.pending.received for owned in self.partitions.values())
 
-    async def assign(self, partitions: Iterable[int], generation: int) -> None:
-        """Own exactly these partitions: claim and restore what is new, forget what is gone."""
-        wanted = set(partitions)
-        self.forget(set(self.partitions) - wanted)
-        for partition in sorted(wanted):
-            owned = self.partitions.get(partition)
-            if owned is None:
-                self.partitions[partition] = await self._restore(partition, generation)
-            else:
-                owned.generation = generation
+    async def assign(self, partitions: Iterable[int], generation: int) -> bool:
+        """Own exactly these partitions: claim and restore what is new, forget what is gone.
+
+        One at a time: a second restore would replace a state to which batches were applied. Returns False, and owns
+        nothing more, if partitions were forgotten while it waited for ClickHouse: they may be another worker's now.
+        """
+        began = self._forgotten
+        async with self._assigning:
+            wanted = set(partitions)
+            self._let_go(set(self.partitions) - wanted)
+            for partition in sorted(wanted):
+                owned = self.partitions.get(partition)
+                if owned is None:
+                    restored = await self._restore(partition, generation, lambda: began == self._forgotten)
+                    if restored is None:
+                        log.info("partition.given_up", partition=partition)
+                        return False
+                    self.partitions[partition] = restored
+                else:
+                    owned.generation = generation
+            return True
 
     def forget(self, partitions: Iterable[int]) -> None:
         """Stop owning partitions. What was not checkpointed is left to the next owner."""
+        self._forgotten += 1
+        self._let_go(partitions)
+
+    def _let_go(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
             self.partitions.pop(partition, None)
             self._claims.release(partition)
@@ -221,11 +239,15 @@ class Score:
             raise FencedError(f"another worker has claimed source partitions {fenced}; this one stops writing")
         return kept
 
-    async def _restore(self, partition: int, generation: int) -> Owned:
+    async def _restore(self, partition: int, generation: int, is_wanted: Callable[[], bool]) -> Owned | None:
         settings = self._settings
-        await self._claims.take(partition, self._now_ms())
+        if await self._claims.take(partition, self._now_ms(), is_wanted=is_wanted) is None:
+            return None
         state = PartitionState(settings.worker.app_id, partition, settings.pipeline)
         rows = await self._sink.read("state", app_id=settings.worker.app_id, source_partition=partition)
+        if not is_wanted():
+            self._claims.release(partition)
+            return None
         state.restore(cast(list[StateRow], rows))
         log.info("partition.restored", partition=partition, values=len(rows), tasks=len(state.tasks))
         breaker = Breaker(settings.pipeline.breaker_min_messages, settings.pipeline.breaker_bad_share)

@@ -167,10 +167,12 @@ class ScoreAgent:
         """Restore what was assigned; where each partition goes on. Faust asks before the first record flows."""
         began = time.monotonic()
         try:
-            await self.score.assign({tp.partition for tp in tps}, self._app.consumer_generation_id)
+            is_owned = await self.score.assign({tp.partition for tp in tps}, self._app.consumer_generation_id)
         except Exception as error:
             self.fail(error)
             raise
+        if not is_owned:  # revoked meanwhile; Faust asks again for what is assigned next
+            return {}
         METRICS.state_restore_seconds.observe(time.monotonic() - began)
         self._health.assigned(tps, time.monotonic())
         found = {tp: self.score.next_offset(tp.topic, tp.partition) for tp in tps}

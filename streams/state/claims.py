@@ -6,6 +6,7 @@ the store is what keeps such a worker from writing: it finds a higher epoch than
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from schemas.rows import PartitionClaimRow
@@ -21,9 +22,15 @@ class Claims:
         self._worker_id = worker_id
         self._epochs: dict[int, int] = {}
 
-    async def take(self, partition: int, now_ms: int) -> int:
-        """Claim a partition; every earlier owner is stale from here on. Returns the epoch."""
+    async def take(self, partition: int, now_ms: int, *, is_wanted: Callable[[], bool] = lambda: True) -> int | None:
+        """Claim a partition; every earlier owner is stale from here on.
+
+        Returns the epoch, or None if ``is_wanted`` says no after the last claim was looked up, for which ClickHouse
+        may have kept this worker waiting: claiming a partition that was given away would stop its owner.
+        """
         holder = (await self._holders()).get(partition)
+        if not is_wanted():
+            return None
         epoch = 1 if holder is None else holder.epoch + 1
         claim = PartitionClaimRow(self._app_id, partition, epoch, self._worker_id, now_ms)
         await self._sink.write({"partition_claims": [claim]})

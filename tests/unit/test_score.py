@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from schemas.dead_letter import DeadLetter
-from schemas.rows import Row, SourceProgressRow
+from schemas.rows import Row, SourceProgressRow, WindowPartialRow
 from streams.breaker import BreakerOpenError
 from streams.score import Score
 from streams.settings import PipelineSettings, Settings
@@ -174,6 +175,83 @@ class TestOwnership:
         await heir.score.assign([1], 2)
         assert list(heir.score.partitions[1].pipeline.state.tasks) == [("animals", "t-1")]
         assert {row[1] for row in rig.sink.rows("state")} == {0, 1}
+
+
+class Gated(MemorySink):
+    """Holds back one read of a table, by its number, until told to go on: ClickHouse said "not now"."""
+
+    def __init__(self, table: str, number: int) -> None:
+        super().__init__()
+        self.table, self.number, self.reads = table, number, 0
+        self.waiting, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def read(self, table: str, **equals: Any) -> list[Row]:
+        if table == self.table:
+            self.reads += 1
+            if self.reads == self.number:
+                self.waiting.set()
+                await self.go_on.wait()
+        await asyncio.sleep(0)
+        return await super().read(table, **equals)
+
+
+class TestAssigningWhileItIsAsked:
+    """Restores wait for ClickHouse; meanwhile anything may be asked and taken away."""
+
+    async def test_a_second_assignment_does_not_replace_a_state_that_has_applied_batches(self) -> None:
+        sink = Gated("state", number=2)
+        rig = Rig(sink)
+        first = asyncio.create_task(rig.score.assign([0], 1))
+        second = asyncio.create_task(rig.score.assign([0], 1))
+        await first
+        rig.score.process(some(3))
+        sink.go_on.set()
+        assert await second
+        assert rig.score.next_offset("annotations", 0) == 3
+        rig.score.process(some(3, first_offset=3))
+        await rig.score.checkpoint()
+        assert sum(cast(WindowPartialRow, row).annotations for row in sink.rows("window_partials")) == 6
+        assert sink.reads == 1, "what is owned is not restored"
+
+    @pytest.mark.parametrize("table", ["partition_claims", "state"])
+    async def test_what_was_forgotten_while_it_was_restored_is_not_owned(self, table: str) -> None:
+        sink = Gated(table, number=2)  # of partition 1
+        rig = Rig(sink)
+        assigning = asyncio.create_task(rig.score.assign([0, 1, 2], 1))
+        await sink.waiting.wait()
+        rig.score.forget([0, 1, 2])
+        other = Claims(sink, "labelwatch", "worker-2")
+        for partition in (0, 1, 2):
+            await other.take(partition, NOW_MS)
+        sink.go_on.set()
+        assert not await assigning
+        assert await other.stale() == set(), "the owner is left alone"
+        assert rig.score.partitions == {}
+        assert await rig.score.assign([0], 2)
+
+    async def test_an_assignment_that_waited_behind_a_forgotten_one_begins_nothing(self) -> None:
+        sink = Gated("state", number=1)
+        rig = Rig(sink)
+        first, second = (asyncio.create_task(rig.score.assign([0], 1)) for _ in range(2))
+        await sink.waiting.wait()
+        rig.score.forget([0])
+        after = asyncio.create_task(rig.score.assign([1], 2))
+        sink.go_on.set()
+        assert tuple(await asyncio.gather(first, second, after)) == (False, False, True)
+        assert list(rig.score.partitions) == [1]
+        assert [row[1] for row in sink.rows("partition_claims")] == [0, 1]
+
+    async def test_letting_go_of_what_is_not_wanted_stops_no_assignment_behind_it(self) -> None:
+        sink = Gated("state", number=2)
+        rig = Rig(sink)
+        await rig.score.assign([0], 1)
+        first = asyncio.create_task(rig.score.assign([1], 2))
+        await sink.waiting.wait()
+        second = asyncio.create_task(rig.score.assign([2], 3))
+        third = asyncio.create_task(rig.score.assign([2], 4))
+        sink.go_on.set()
+        assert all(await asyncio.gather(first, second, third))
+        assert list(rig.score.partitions) == [2]
 
 
 class TestIdle:
