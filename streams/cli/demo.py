@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -68,7 +69,7 @@ def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path, svg
         _start_afresh(data_dir)
         with EmbeddedStack(data_dir, kafka_port=0, clickhouse_port=0) as stack:
             client = _run(console, stack, simulation, data_dir)
-            _report(report, client, simulation, data_dir, time.monotonic() - began)
+            _report(report, client, simulation, data_dir, time.monotonic() - began, stays=stay)
             if svg is not None:
                 report.save_svg(str(svg), title="labelwatch demo", code_format=_svg_format())
             if stay:
@@ -209,7 +210,9 @@ def _await_scored(progress: Progress, client: Client, worker: subprocess.Popen[b
             raise click.ClickException(f"the worker stopped scoring at {done:,} of {total:,} messages; see {log}")
 
 
-def _report(console: Console, client: Client, simulation: Simulation, data_dir: Path, seconds: float) -> None:
+def _report(
+    console: Console, client: Client, simulation: Simulation, data_dir: Path, seconds: float, *, stays: bool
+) -> None:
     from streams.cli.demo_report import counts, hours_table, incidents_table
 
     console.print()
@@ -217,11 +220,22 @@ def _report(console: Console, client: Client, simulation: Simulation, data_dir: 
     console.print(incidents_table(simulation))
     console.print(counts(client, seconds))
     console.print("\n[bold]Where to look next[/bold]")
-    for command, what in (
-        (f"labelwatch up --detach --data-dir {data_dir}", "start broker and ClickHouse on this data again"),
+    for line in next_steps(str(data_dir), console.width, stays=stays):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def next_steps(data_dir: str, width: int, *, stays: bool) -> list[str]:
+    """What to run after the demo, and why. ``stays``: broker and ClickHouse still run."""
+    folder = shlex.quote(data_dir)
+    restart = (f"labelwatch up --detach --data-dir {folder}", "start broker and ClickHouse on this data again")
+    steps = (
+        *(() if stays else (restart,)),
         ('labelwatch query "SELECT * FROM quality_by_hour ORDER BY hour LIMIT 20"', "what BI sees"),
         ("labelwatch dlq list", "what was refused, and why"),
-        (f"{data_dir / 'truth.json'}", "who was bad, from when, and the true labels"),
+        (str(Path(data_dir) / "truth.json"), "who was bad, from when, and the true labels"),
         ("docs/data-dictionary.md", "every table and view"),
-    ):
-        console.print(f"  {command:<75} {what}", soft_wrap=True)
+    )
+    left = max(len(command) for command, _ in steps)
+    if all(left + 3 + len(what) <= width - 2 for _, what in steps):
+        return [f"  {command:<{left}} {what}" for command, what in steps]
+    return [line for command, what in steps for line in (f"  {what}:", f"    {command}")]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable, Sequence, Sized
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from rich import box
@@ -16,8 +17,15 @@ if TYPE_CHECKING:
 
 #: Fewer comparisons than this in an hour say nothing about agreement.
 MIN_COMPARED: Final = 10
-#: Columns that the table needs beside the bars.
-_OTHER_COLUMNS: Final = 68
+#: Fewer bars than this show no change; figures give way to them.
+_MIN_BARS: Final = 12
+#: Hours a bar that people count in.
+_STEPS: Final = (1, 2, 3, 4, 6, 8, 12, 24)
+#: Blanks between two columns of the table.
+_GAP: Final = 2
+#: What the bars are called, and what stands in their place, by the room there is.
+_BARS_NAMES: Final = ("agreement with consensus", "agreement")
+_FREE_TEXTS: Final = ("free text: no majority to agree with", "free text")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _LOW, _HIGH = 0.4, 1.0
 _BAD, _WARN = 0.6, 0.75
@@ -40,7 +48,8 @@ SELECT sum(received), sum(accepted), sum(duplicates), sum(dead_letters) FROM sou
 def hours_table(client: Client, width: int) -> Table:
     """A line per project and vendor, with its agreement with consensus over time as a bar chart.
 
-    A bar is as many hours as it takes to fit ``width`` columns.
+    Nothing is cut at ``width`` columns: a bar is as many hours as it takes, and where that leaves too few bars,
+    the least telling figures are left out.
     """
     rows = client.query(_HOURS_SQL).result_rows
     hours = [hour for row in rows for hour, _, _ in row[6]]
@@ -48,44 +57,83 @@ def hours_table(client: Client, width: int) -> Table:
         return Table(title="Nothing was scored")
     first, last = min(hours), max(hours)
     total = int((last - first) / timedelta(hours=1)) + 1
-    step = max(1, -(-total // max(12, width - _OTHER_COLUMNS)))
-    each = "hour" if step == 1 else f"{step} hours"
+    names = [("project", [row[0] for row in rows]), ("vendor", [row[1] for row in rows])]
+    figures: list[tuple[str, list[Text]]] = [
+        ("answers", [Text(f"{row[2]:,}") for row in rows]),
+        ("agree", [_share(row[4]) for row in rows]),
+        ("gold", [_share(row[3]) for row in rows]),
+        ("AHT s", [Text(f"{row[5]:.1f}") for row in rows]),
+    ]
+    while (room := _room(width, names, figures)) < _MIN_BARS and figures:
+        figures.pop()
+    step = _step_hours(total, room)
+    title = f"Quality by segment, {first:%d %b %H:%M} to {last:%d %b %H:%M} UTC, a bar every "
     table = Table(
-        title=f"Quality by segment, {first:%d %b %H:%M} to {last:%d %b %H:%M} UTC, a bar every {each}",
+        title=title + ("hour" if step == 1 else f"{step} hours"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, _GAP - 1, 0, 0),
+        pad_edge=False,
     )
-    table.add_column("project", no_wrap=True)
-    table.add_column("vendor", no_wrap=True)
-    for name in ("answers", "gold", "agree", "AHT s"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("agreement with consensus", no_wrap=True)
+    for name, _ in names:
+        table.add_column(name, overflow="fold")
+    for name, cells in figures:
+        wide = _widest(name, cells)
+        table.add_column(name, justify="right", no_wrap=True, min_width=wide)
+    over_time = next((name for name in _BARS_NAMES if len(name) <= room), "")
+    table.add_column(over_time, no_wrap=True, min_width=-(-total // step))
     previous = None
-    for project, vendor, answers, gold, agreement, aht, by_hour in rows:
+    for at, (project, vendor, _, _, agreement, _, by_hour) in enumerate(rows):
         if previous not in (None, project):
             table.add_row()
-        bars: list[tuple[int, int]] = [(0, 0)] * -(-total // step)
-        for hour, seen, agreed in by_hour:
-            at = int((hour - first) / timedelta(hours=1)) // step
-            bars[at] = (bars[at][0] + seen, bars[at][1] + agreed)
+        bars = _by_step(by_hour, first, total, step)
+        free_text = next((text for text in _FREE_TEXTS if len(text) <= room), "-")
         table.add_row(
             "" if project == previous else project,
             vendor,
-            f"{answers:,}",
-            _share(gold),
-            _share(agreement),
-            f"{aht:.1f}",
-            _bars(bars) if agreement is not None else Text("free text: no majority to agree with", style="dim"),
+            *(cells[at] for _, cells in figures),
+            _bars(bars) if agreement is not None else Text(free_text, style="dim"),
         )
         previous = project
     return table
 
 
+def _widest(name: str, cells: Iterable[Sized]) -> int:
+    return max(len(name), *map(len, cells))
+
+
+def _room(
+    width: int, names: Iterable[tuple[str, Sequence[Sized]]], figures: Iterable[tuple[str, Sequence[Sized]]]
+) -> int:
+    """Columns that are left for the bars."""
+    return width - sum(_widest(name, cells) + _GAP for name, cells in (*names, *figures))
+
+
+def _step_hours(total_hours: int, room: int) -> int:
+    """Hours a bar, so that all bars find room: a step that people count in, if a day is enough."""
+    needed = max(1, -(-total_hours // max(room, _MIN_BARS)))
+    return next((step for step in _STEPS if step >= needed), needed)
+
+
+def _by_step(
+    by_hour: Iterable[tuple[datetime, int, int]], first: datetime, total: int, step: int
+) -> list[tuple[int, int]]:
+    """Compared and agreed, by bar."""
+    bars: list[tuple[int, int]] = [(0, 0)] * -(-total // step)
+    for hour, seen, agreed in by_hour:
+        at = int((hour - first) / timedelta(hours=1)) // step
+        bars[at] = (bars[at][0] + seen, bars[at][1] + agreed)
+    return bars
+
+
 def incidents_table(simulation: Simulation) -> Table:
     """What the simulation had hidden in the stream, and when."""
     table = Table(title="What was hidden in it", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("incident", "where", "from (UTC)", "to"):
-        table.add_column(name)
+    table.add_column("incident", overflow="fold")
+    table.add_column("where", overflow="fold")
+    for name in ("from (UTC)", "to"):
+        table.add_column(name, no_wrap=True, min_width=len("05 Jan 00:00"))
     for incident in simulation.truth().incidents:
         where = ", ".join([*incident.projects, *incident.vendors]) or "everywhere"
         table.add_row(incident.id, where, f"{incident.start:%d %b %H:%M}", f"{incident.end:%d %b %H:%M}")
