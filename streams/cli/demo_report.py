@@ -45,7 +45,7 @@ SELECT sum(received), sum(accepted), sum(duplicates), sum(dead_letters) FROM sou
 """
 
 
-def hours_table(client: Client, width: int) -> Table:
+def hours_table(client: Client, width: int) -> Table | str:
     """A line per project and vendor, with its agreement with consensus over time as a bar chart.
 
     Nothing is cut at ``width`` columns: a bar is as many hours as it takes, and where that leaves too few bars,
@@ -54,7 +54,7 @@ def hours_table(client: Client, width: int) -> Table:
     rows = client.query(_HOURS_SQL).result_rows
     hours = [hour for row in rows for hour, _, _ in row[6]]
     if not hours:
-        return Table(title="Nothing was scored")
+        return "Nothing was scored"
     first, last = min(hours), max(hours)
     total = int((last - first) / timedelta(hours=1)) + 1
     names = [("project", [row[0] for row in rows]), ("vendor", [row[1] for row in rows])]
