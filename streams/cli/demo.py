@@ -54,6 +54,7 @@ def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path, svg
     from rich.console import Console
 
     from deploy.local.stack import EmbeddedStack, StackError
+    from streams.cli.stack import echo_exports
     from streams.logs import configure_logging
     from streams.settings import LogSettings
     from streams.sources.simulate import Scenario, Simulation
@@ -73,7 +74,9 @@ def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path, svg
             if svg is not None:
                 report.save_svg(str(svg), title="labelwatch demo", code_format=_svg_format())
             if stay:
+                assert stack.state is not None  # it has started
                 console.print(f"\nKafka {stack.kafka_bootstrap}, ClickHouse {stack.clickhouse_url}; Ctrl-C to stop.")
+                echo_exports(stack.state)
                 with contextlib.suppress(KeyboardInterrupt):
                     while not stack.ended():
                         time.sleep(_POLL_SECONDS)

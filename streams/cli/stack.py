@@ -136,6 +136,8 @@ def status(context: click.Context, data_dir: Path, as_json: bool) -> None:
         click.echo(f"Not running in {data_dir}. Start with: labelwatch up --data-dir {data_dir}")
     else:
         _print_table(state, data_dir)
+        if running:
+            echo_exports(state)
     if not running:
         context.exit(NOT_RUNNING_EXIT_CODE)
 
@@ -154,6 +156,23 @@ def _print_addresses(state: StackState, data_dir: Path) -> None:
     click.echo(f"Kafka       {state.kafka_bootstrap}")
     click.echo(f"ClickHouse  {state.clickhouse_url}  (database labelwatch)")
     click.echo(f"Data        {data_dir}")
+    echo_exports(state)
+
+
+def echo_exports(state: StackState) -> None:
+    """What to set so that the other commands find this stack; nothing where they find it already."""
+    from streams.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings()
+        found = (settings.kafka.bootstrap, settings.clickhouse.url)
+    except SettingsError:  # reported by the commands that need settings
+        found = ("", "")
+    if found == (state.kafka_bootstrap, state.clickhouse_url):
+        return
+    click.echo("For the other commands to find them:")
+    click.echo(f"  export LABELWATCH_KAFKA__BOOTSTRAP={state.kafka_bootstrap}")
+    click.echo(f"  export LABELWATCH_CLICKHOUSE__URL={state.clickhouse_url}")
 
 
 def _as_json(state: StackState | None, data_dir: Path, running: bool) -> dict[str, Any]:
