@@ -85,6 +85,8 @@ def _run() -> int:
             error.possibilities = None
         error.show()
         return error.exit_code
+    except click.Abort:
+        raise  # before anything is imported: where Ctrl-C met an import, modules are half there
     except Exception as error:
         from streams.settings import SettingsError
 
