@@ -40,6 +40,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         super().__post_init__()
         #: Seeks and assignments per partition. Records taken out before one must not be delivered after it.
         self.seeks: defaultdict[TP, int] = defaultdict(int)
+        #: Per partition, one past the last record that was taken out of the client since it was last moved.
+        self.taken: dict[TP, int] = {}
         #: Revocations and assignments so far; whether the last was an assignment.
         self.rebalances = 0
         self.is_assigned = False
@@ -49,13 +51,30 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         # Faust takes aiokafka's round robin where the application has no tables. Its own assignor is the one that
         # keeps equal partition numbers of equally partitioned topics on one worker, which owns their state.
         consumer._partition_assignment_strategy = [self.app.assignor]
+        # What a producer took back is no input. Without transactions this costs nothing.
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> FetchedRecords:
         records = FetchedRecords(await super()._fetch_records(*args, **kwargs))
         # No await since the records were taken out: the counts are those of that moment.
         records.seeks = {tp: self.seeks[tp] for tp in records}
+        self.taken.update({TP(*tp): part[-1].offset + 1 for tp, part in records.items()})
         return records
+
+    def lag(self, tp: TP, next_offset: int) -> int | None:
+        """See `Consumer.lag`."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        state = assignment.state_value(TopicPartition(*tp)) if assignment is not None else None
+        if state is None or state.highwater is None:
+            return None  # lost, or nothing fetched yet
+        # What lies beyond the last stable offset can be read by nobody yet; -1 is a broker that does not say.
+        end: int = state.highwater if state.lso in (None, -1) else min(state.highwater, state.lso)
+        is_all_taken = state.has_valid_position and state.position >= end
+        if is_all_taken and next_offset >= self.taken.get(tp, 0):
+            return 0
+        return max(0, end - next_offset)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Note it before Faust's part of it: until it has joined again, the client still calls these assigned."""
@@ -134,6 +153,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         for tp, offset in positions.items():
             consumer.seek(TopicPartition(*tp), offset)
             self.seeks[TP(*tp)] += 1
+            self.taken.pop(TP(*tp), None)
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not followed
@@ -215,6 +235,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         if not self._is_batch(tp.topic):  # a batch's message carries its last offset: gaps are no news
             await super()._add_gap(tp, offset_from, offset_to)
+
+    def lag(self, tp: tuple[str, int], next_offset: int) -> int | None:
+        """Messages of ``tp`` from ``next_offset`` on; None while that is unknown.
+
+        0 where the client stands at the end and all it took out is before ``next_offset``: what lies between is
+        markers of transactions, or messages that expired before they were read, and will never be delivered.
+        """
+        return self._thread.lag(TP(*tp), next_offset)
 
     # --- rebalancing and positions ----------------------------------------------------------------------------
 

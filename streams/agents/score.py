@@ -202,10 +202,9 @@ class ScoreAgent:
                 METRICS.watermark_seconds.labels(str(partition)).set(state.windows.watermark_ms / 1_000)
                 METRICS.watermark_lag_seconds.labels(str(partition)).set(wall - state.windows.watermark_ms / 1_000)
             for topic in SOURCE_TOPICS:
-                end = self._app.consumer.highwater(TP(topic, partition))
-                if end is not None:
-                    position = state.position(topic).offset
-                    lag = max(0, end - 1 - position)
+                position = state.position(topic).offset
+                lag = self._app.consumer.lag(TP(topic, partition), position + 1)
+                if lag is not None:
                     METRICS.lag_messages.labels(topic, str(partition)).set(lag)
                     self._health.progress(topic, partition, position, lag, now)
                     if lag == 0 and topic == ANNOTATIONS.name:

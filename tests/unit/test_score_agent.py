@@ -53,6 +53,7 @@ class Consumer:
     def __init__(self) -> None:
         self.acknowledged: list[tuple[TP, int, int]] = []
         self.commits = 0
+        self.lags: dict[tuple[TP, int], int | None] = {}
 
     def acknowledge(self, tp: TP, offset: int, generation: int) -> None:
         self.acknowledged.append((tp, offset, generation))
@@ -60,8 +61,8 @@ class Consumer:
     async def commit_now(self) -> None:
         self.commits += 1
 
-    def highwater(self, tp: TP) -> int | None:
-        return 10
+    def lag(self, tp: TP, next_offset: int) -> int | None:
+        return self.lags.get((tp, next_offset), 10 - next_offset)
 
 
 class App:
@@ -286,6 +287,18 @@ class TestTick:
         await self.run_ticks(rig, lambda: next(turns, None) is None, monkeypatch)
         assert rig.sink.rows("state") == []
         assert rig.app.consumer.acknowledged == []
+
+    @pytest.mark.parametrize(("lag", "ok", "idle"), [(1, False, set()), (None, True, set()), (0, True, {0})])
+    async def test_lag_is_what_the_transport_says(self, rig: Rig, lag: int | None, ok: bool, idle: set[int]) -> None:
+        """Behind the last message may be a transaction's marker: an end that no position reaches."""
+        await rig.assign(0)
+        await rig.app.body(Stream(some(3)))
+        annotations, reviews = TP("annotations", 0), TP("reviews", 0)
+        rig.app.consumer.lags = {(annotations, 3): lag, (reviews, 0): 0}
+        assert rig.agent._report_progress(1_000) == idle
+        rig.agent._report_progress(2_000)
+        rig.health.beat(2_000)
+        assert rig.health.check(2_000).ok is ok
 
     async def test_a_failed_checkpoint_ends_the_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rig = Rig(checkpoint_seconds=1e-9)

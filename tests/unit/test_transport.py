@@ -12,6 +12,7 @@ import pytest
 from aiokafka.errors import IllegalStateError
 from faust.transport import by_url
 from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP as FaustTP
 
 from streams.batch_consumer import ConsumerThread, FetchedRecords
@@ -422,6 +423,77 @@ async def test_a_stored_position_beyond_the_end_is_an_error(app: faust.App, cons
     with pytest.raises(PositionError, match=r"stored position 1001 of batches\[0\] is beyond its end, 1000"):
         await items(consumer)
     assert consumer.acknowledgements.pending() == []
+
+
+@dataclass
+class Standing:
+    """The client's account of one partition."""
+
+    position: int = 0
+    highwater: int | None = 10
+    lso: int | None = None
+    has_valid_position: bool = True
+
+
+@pytest.mark.parametrize(
+    ("standing", "taken", "next_offset", "lag"),
+    [
+        (Standing(4), 4, 4, 6),
+        (Standing(10), 10, 4, 6),
+        (Standing(10), 10, 10, 0),
+        (Standing(10), 9, 9, 0),
+        (Standing(10), None, 0, 0),
+        (Standing(9), 9, 9, 1),
+        (Standing(8, lso=8), 8, 8, 0),
+        (Standing(8, lso=-1), 8, 8, 2),
+        (Standing(0, has_valid_position=False), None, 3, 7),
+        (Standing(0, highwater=None), None, 3, None),
+        (None, None, 3, None),
+    ],
+    ids=[
+        "not fetched", "not processed", "all done", "a marker at the end", "all expired", "one not fetched",
+        "the rest is of an open transaction", "the broker names no stable end", "no position", "no end", "lost",
+    ],
+)  # fmt: skip
+async def test_lag_counts_what_can_still_be_delivered(
+    consumer: Any, standing: Standing | None, taken: int | None, next_offset: int, lag: int | None
+) -> None:
+    thread = _thread_on(consumer, standing)
+    if taken is not None:
+        thread.taken[A] = taken
+    assert thread.lag(A, next_offset) == lag
+
+
+def _thread_on(consumer: Any, standing: Standing | None) -> Any:
+    thread = consumer._new_consumer_thread()
+    thread.thread_loop.close()  # made by Faust, and never run here
+    assignment = SimpleNamespace(state_value=lambda tp: standing if tp == A else None)
+    subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+    thread._consumer = SimpleNamespace(_subscription=subscription, seek=lambda *_: None)
+    return thread
+
+
+async def test_what_was_taken_out_and_moved_back_is_not_waited_for(
+    consumer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetched(*_: Any) -> Any:
+        return {A: [Record(n) for n in range(7)]}
+
+    monkeypatch.setattr(AIOKafkaConsumerThread, "_fetch_records", fetched)
+    thread = _thread_on(consumer, Standing(10))
+    await thread._fetch_records()
+    assert thread.lag(A, 6) == 4, "the last one is still to be processed"
+    assert thread.lag(A, 7) == 0
+    thread._seek_all({A: 0})
+    assert thread.lag(A, 0) == 0, "nothing of what came before will be delivered"
+
+
+async def test_messages_of_aborted_transactions_are_not_read(app: faust.App, consumer: Any) -> None:
+    thread = consumer._new_consumer_thread()
+    thread.thread_loop.close()  # made by Faust, and never run here
+    client = thread._create_worker_consumer(app.transport)
+    client._closed = True  # never started
+    assert client._isolation_level == "read_committed"
 
 
 async def test_a_provider_that_does_not_answer_is_an_error(app: faust.App, consumer: Any) -> None:
