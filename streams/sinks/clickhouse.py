@@ -16,7 +16,7 @@ from schemas.rows import TABLES, Row
 from streams.settings import ClickHouseSettings
 from streams.sinks.connection import connect_async, message_of
 from streams.sinks.retry import Backoff, Kind, OnRetry, classify, retry
-from streams.sinks.session import remedy
+from streams.sinks.session import explain_foreign, remedy
 from streams.sinks.sink import SinkError
 from streams.sinks.tables import KEYS, LAST, require_known
 
@@ -178,7 +178,8 @@ class ClickHouseSink:
         except Exception as error:
             if classify(error) is not Kind.PERMANENT:
                 raise
-            raise SinkError(f"{where}: {message_of(error)}{remedy(error)}") from error
+            foreign = explain_foreign(error, self._settings)
+            raise SinkError(foreign or f"{where}: {message_of(error)}{remedy(error)}") from error
 
     async def _connect(self) -> AsyncClient:
         async with self._connecting:

@@ -46,16 +46,10 @@ def session(settings: ClickHouseSettings, *, use_database: bool = True) -> Itera
 
 def explain(error: BaseException, settings: ClickHouseSettings) -> str:
     """What is wrong, at which address, and what to do: for any error raised while talking to ClickHouse."""
-    code = getattr(error, "code", None)
-    if code is None and "DB::Exception" not in str(error):
+    if (foreign := explain_foreign(error, settings)) is not None:
+        return foreign
+    if not _by_clickhouse(error):
         root = _root(error)
-        foreign = _FOREIGN_ANSWER.search(str(error))
-        if foreign is not None or (isinstance(root, BadStatusLine) and not isinstance(root, OSError)):
-            status = f" ({foreign[1]})" if foreign is not None and foreign[1] else ""
-            return (
-                f"something else than ClickHouse answers at {settings.url}{status}. "
-                "Set LABELWATCH_CLICKHOUSE__URL to the address of ClickHouse's HTTP interface"
-            )
         if root is not error or isinstance(error, OSError):
             reason = (root.strerror if isinstance(root, OSError) else None) or message_of(root)
             return (
@@ -63,6 +57,19 @@ def explain(error: BaseException, settings: ClickHouseSettings) -> str:
                 "Start it with `labelwatch up`, or set LABELWATCH_CLICKHOUSE__URL"
             )
     return f"ClickHouse at {settings.url}: {message_of(error)}{remedy(error)}"
+
+
+def explain_foreign(error: BaseException, settings: ClickHouseSettings) -> str | None:
+    """What is wrong when another server answered in ClickHouse's place, without the page it sent; None otherwise."""
+    root, answer = _root(error), _FOREIGN_ANSWER.search(str(error))
+    hung_up = isinstance(root, OSError)  # which http.client takes for a bad status line, too
+    if _by_clickhouse(error) or (answer is None and (hung_up or not isinstance(root, BadStatusLine))):
+        return None
+    status = f" ({answer[1]})" if answer is not None and answer[1] else ""
+    return (
+        f"something else than ClickHouse answers at {settings.url}{status}. "
+        "Set LABELWATCH_CLICKHOUSE__URL to the address of ClickHouse's HTTP interface"
+    )
 
 
 def remedy(error: BaseException) -> str:
@@ -74,6 +81,10 @@ def remedy(error: BaseException) -> str:
     if getattr(error, "code", None) not in _MISSING_CODES:
         return ""
     return ". If it is one of labelwatch's, it is missing: run `labelwatch migrate`"
+
+
+def _by_clickhouse(error: BaseException) -> bool:
+    return getattr(error, "code", None) is not None or "DB::Exception" in str(error)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -146,6 +146,17 @@ async def test_what_never_passes_is_raised_with_table_and_message(front: tuple[F
     await sink.close()
 
 
+async def test_another_servers_page_is_not_quoted(front: tuple[Front, ClickHouseSettings]) -> None:
+    server, settings = front
+    server.always = (404, {"Content-Type": "text/html"}, "<html>no such page</html>")
+    sink = ClickHouseSink(settings, backoff=QUICK, on_retry=lambda *call: pytest.fail(f"tried again: {call}"))
+    with pytest.raises(SinkError, match="something else than ClickHouse answers") as caught:
+        await sink.write({"task_confidence": [TASK]})
+    assert settings.url in str(caught.value)
+    assert "html" not in str(caught.value)
+    await sink.close()
+
+
 async def test_stop_ends_the_waiting(front: tuple[Front, ClickHouseSettings]) -> None:
     server, settings = front
     server.always = refusal(252, "TOO_MANY_PARTS")
