@@ -131,7 +131,7 @@ def test_ctrl_c_exits_with_130_and_no_traceback(
         raise interruption
 
     no_settings.setattr("importlib.import_module", interrupted)  # as when the imports of a command are interrupted
-    no_settings.setitem(sys.modules, "streams.settings", None)  # type: ignore[arg-type]  # None: cannot be imported
+    no_settings.setitem(sys.modules, "streams.settings", None)  # None: cannot be imported
     assert call_main(no_settings, "worker") == 130
     assert capsys.readouterr().err.strip() == "Aborted!"
 
