@@ -57,8 +57,8 @@ class ScoreAgent:
 
     def acknowledge(self, topic: str, partition: int, offset: int, generation: int) -> None:
         """Pass the checkpoint's acknowledgement on to the transport."""
-        self._app.consumer.acknowledge(TP(topic, partition), offset, generation)
-        METRICS.position.labels(topic, str(partition)).set(offset + 1)
+        if self._app.consumer.acknowledge(TP(topic, partition), offset, generation):
+            METRICS.position.labels(topic, str(partition)).set(offset + 1)
 
     async def publish(self, letters: Sequence[DeadLetter]) -> None:
         """Send dead letters and wait until the broker has them; while it is away, wait longer."""
@@ -182,7 +182,9 @@ class ScoreAgent:
         """The last moment at which this worker may write for these partitions."""
         if not self.failed.done():
             await self._checkpoint_or_fail()
-        self.score.forget({tp.partition for tp in revoked})
+        partitions = {tp.partition for tp in revoked}
+        self.score.forget(partitions)
+        _stop_showing(partitions)
         self._health.assigned((), time.monotonic())
 
     async def _send(self, letter: DeadLetter) -> None:
@@ -212,6 +214,21 @@ class ScoreAgent:
         shares = [owned.breaker.share for owned in self.score.partitions.values()]
         METRICS.breaker_bad_share.set(max(shares, default=0.0))
         return read_to_end
+
+
+def _stop_showing(partitions: set[int]) -> None:
+    """Remove the figures of revoked partitions, which would stand still here beside those of the next owner."""
+    for partition in map(str, partitions):
+        for of_partition in (
+            METRICS.open_tasks,
+            METRICS.open_windows,
+            METRICS.watermark_seconds,
+            METRICS.watermark_lag_seconds,
+        ):
+            of_partition.remove(partition)
+        for topic in SOURCE_TOPICS:
+            METRICS.lag_messages.remove(topic, partition)
+            METRICS.position.remove(topic, partition)
 
 
 def _retriable(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from schemas.dead_letter import DeadLetter
 from streams.agents import score as agent_module
 from streams.agents.score import ScoreAgent
 from streams.health import HealthState
+from streams.metrics import METRICS, metric_specs
 from streams.record_batch import TP
 from streams.score import Score
 from streams.settings import Settings, WorkerSettings
@@ -55,8 +56,9 @@ class Consumer:
         self.commits = 0
         self.lags: dict[tuple[TP, int], int | None] = {}
 
-    def acknowledge(self, tp: TP, offset: int, generation: int) -> None:
+    def acknowledge(self, tp: TP, offset: int, generation: int) -> bool:
         self.acknowledged.append((tp, offset, generation))
+        return True
 
     async def commit_now(self) -> None:
         self.commits += 1
@@ -133,8 +135,9 @@ async def rig() -> Rig:
     return Rig()
 
 
-def some(count: int = 3, first_offset: int = 0) -> Any:
-    return batch(records([annotation(event_id=str(first_offset + i)) for i in range(count)], first_offset=first_offset))
+def some(count: int = 3, first_offset: int = 0, partition: int = 0) -> Any:
+    events = [annotation(event_id=str(first_offset + i)) for i in range(count)]
+    return batch(records(events, first_offset=first_offset), partition=partition)
 
 
 def letters(count: int) -> list[DeadLetter]:
@@ -216,6 +219,34 @@ class TestPositions:
         with pytest.raises(SinkError):
             await rig.assign(0)
         assert isinstance(rig.failure(), SinkError)
+
+
+class TestFiguresOfPartitions:
+    """A figure that nobody updates any more looks like a partition that stands still."""
+
+    @staticmethod
+    def shown(partition: int) -> set[str]:
+        return {
+            sample.name
+            for metric in METRICS.registry.collect()
+            for sample in metric.samples
+            if sample.labels.get("partition") == str(partition)
+        }
+
+    async def test_they_go_with_the_partition(self, rig: Rig) -> None:
+        await rig.assign(70, 71)
+        for partition in (70, 71):
+            await rig.app.body(Stream(some(3, partition=partition), some(3, 3, partition=partition)))
+        await rig.agent.score.checkpoint()
+        rig.agent._report_progress(0)
+        declared = {spec.name for _, spec in metric_specs() if "partition" in spec.labels}
+        assert self.shown(70) == self.shown(71) == declared
+        await rig.app.on_revoked(rig.app, {TP("annotations", 70), TP("reviews", 70)})
+        rig.agent._report_progress(1)
+        assert self.shown(70) == set()
+        assert self.shown(71) == declared, "only what was revoked"
+        await rig.app.on_revoked(rig.app, {TP("annotations", 71), TP("reviews", 71), TP("reviews", 99)})
+        assert self.shown(71) == set()
 
 
 class TestStop:
