@@ -14,10 +14,11 @@ class Breaker:
 
     >>> breaker = Breaker(min_messages=100, bad_share=0.5)
     >>> breaker.add(received=60, bad=40)
-    >>> breaker.add(received=40, bad=20)
+    >>> breaker.add(received=40, bad=20)  # doctest: +NORMALIZE_WHITESPACE
     Traceback (most recent call last):
     ...
-    streams.breaker.BreakerOpenError: 60 of the last 100 messages are bad
+    streams.breaker.BreakerOpenError: 60 of the last 100 messages are bad, more than pipeline.breaker_bad_share (0.5)
+    allows; see docs/runbooks/breaker-open.md
     """
 
     def __init__(self, min_messages: int, bad_share: float) -> None:
@@ -48,4 +49,7 @@ class Breaker:
             self._received -= old_received
             self._bad -= old_bad
         if self._received >= self._min_messages and self.share > self._bad_share:
-            raise BreakerOpenError(f"{self._bad} of the last {self._received} messages are bad")
+            raise BreakerOpenError(
+                f"{self._bad} of the last {self._received} messages are bad, more than pipeline.breaker_bad_share "
+                f"({self._bad_share}) allows; see docs/runbooks/breaker-open.md"
+            )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from streams.breaker import Breaker, BreakerOpenError
@@ -13,6 +16,14 @@ def test_opens_above_the_share_not_at_it() -> None:
     assert breaker.share == 0.5
     with pytest.raises(BreakerOpenError, match="6 of the last 11 messages are bad"):
         breaker.add(1, 1)
+
+
+def test_says_which_setting_and_what_to_do() -> None:
+    with pytest.raises(BreakerOpenError) as raised:
+        Breaker(min_messages=10, bad_share=0.5).add(10, 10)
+    assert "pipeline.breaker_bad_share (0.5)" in str(raised.value)
+    (page,) = re.findall(r"docs/\S+\.md", str(raised.value))
+    assert (Path(__file__).parents[2] / page).is_file()
 
 
 def test_waits_for_enough_messages() -> None:
