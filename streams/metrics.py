@@ -113,7 +113,7 @@ class Metrics:
     open_tasks: Annotated[Gauge, MetricSpec(
         "labelwatch_open_tasks", "tasks",
         "Tasks kept in memory.",
-        "Near pipeline.max_open_tasks: the longest idle tasks are given up early; add partitions and workers, or "
+        "Near pipeline.max_open_tasks: the longest idle tasks are given up early; add workers (more partitions mean starting over: docs/runbooks/start-over.md), or "
         "shorten pipeline.duplicate_horizon_seconds.",
         ("partition",), runbook="worker-stuck",
     )]  # fmt: skip
@@ -131,7 +131,7 @@ class Metrics:
     tasks_given_up: Annotated[Counter, MetricSpec(
         "labelwatch_tasks_given_up_total", "tasks",
         "Tasks dropped from memory before their time because pipeline.max_open_tasks was reached.",
-        "Above 0: their duplicates are no longer recognised. Add partitions and workers.",
+        "Above 0: their duplicates are no longer recognised. Raise it, or shorten pipeline.duplicate_horizon_seconds.",
         runbook="worker-stuck",
     )]  # fmt: skip
     state_restore_seconds: Annotated[Histogram, MetricSpec(

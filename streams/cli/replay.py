@@ -330,7 +330,7 @@ def _run(source: Source, options: _Options, disturb: Disturb | None = None) -> N
     except SourceError as error:
         raise click.ClickException(str(error)) from None
     except BrokerError as error:
-        done = f" ({seen.sent:,} messages had arrived; sending all again is safe)" if seen.sent else ""
+        done = f" ({seen.sent:,} messages had arrived)" if seen.sent else ""
         raise click.ClickException(f"{error}{done}") from None
     except KeyboardInterrupt:
         sys.exit(130)

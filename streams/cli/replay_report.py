@@ -107,4 +107,4 @@ def echo_summary(report: ReplayReport, *, dry_run: bool) -> None:
         for example in group.examples:
             click.echo(f"      {example}")
     if report.interrupted:
-        click.echo("interrupted: the rest was not sent; sending it again is safe, duplicates are dropped", err=True)
+        click.echo("interrupted: the rest was not sent. What is sent again within a day of event time is dropped as a duplicate", err=True)

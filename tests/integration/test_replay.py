@@ -214,7 +214,7 @@ def test_a_broker_that_goes_away_ends_the_replay(tmp_path: Path) -> None:
         stack.stop()
     assert process.returncode == 1
     assert f"sending messages: no Kafka broker answers at {kafka.bootstrap}" in err.replace("\n", " ")
-    assert "messages had arrived; sending all again is safe" in err
+    assert "messages had arrived" in err
     assert "Traceback" not in err
 
 
