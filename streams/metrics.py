@@ -113,7 +113,7 @@ class Metrics:
     open_tasks: Annotated[Gauge, MetricSpec(
         "labelwatch_open_tasks", "tasks",
         "Tasks kept in memory.",
-        "Near pipeline.max_open_tasks: the longest idle tasks are given up early; add workers (more partitions mean starting over: docs/runbooks/start-over.md), or "
+        "Near pipeline.max_open_tasks: the longest idle tasks are given up early. Raise it where there is memory, or "
         "shorten pipeline.duplicate_horizon_seconds.",
         ("partition",), runbook="worker-stuck",
     )]  # fmt: skip

@@ -107,4 +107,5 @@ def echo_summary(report: ReplayReport, *, dry_run: bool) -> None:
         for example in group.examples:
             click.echo(f"      {example}")
     if report.interrupted:
-        click.echo("interrupted: the rest was not sent. What is sent again within a day of event time is dropped as a duplicate", err=True)
+        again = "what is sent again within a day of event time is dropped as a duplicate, older events count again"
+        click.echo(f"interrupted: the rest was not sent; {again}", err=True)
