@@ -8,7 +8,9 @@ import signal
 import socket
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import faust
@@ -29,8 +31,10 @@ from streams.web import WebServer
 
 log = structlog.get_logger()
 
-#: A worker that cannot stop in this time is ended by whoever runs it; nothing unacknowledged is lost.
-STOP_SECONDS = 25.0
+#: How long a last checkpoint may take, and then how long letting go of Kafka and ClickHouse. Together less than the
+#: 30 s that container runtimes and service managers wait before they kill; what is not acknowledged is read again.
+STOP_SECONDS = 20.0
+CLOSE_SECONDS = 5.0
 
 
 def create_app(settings: Settings, data_dir: Path) -> faust.App:
@@ -54,9 +58,17 @@ def create_app(settings: Settings, data_dir: Path) -> faust.App:
     )
 
 
+def new_worker_id() -> str:
+    """An id of this process for its claims and its log."""
+    return f"{socket.gethostname()}-{uuid4().hex[:8]}"
+
+
 async def run_worker(settings: Settings, *, worker_id: str | None = None) -> int:
-    """Run until SIGTERM or SIGINT (returns 0) or until something fails for good (returns 1)."""
-    worker_id = worker_id or f"{socket.gethostname()}-{uuid4().hex[:8]}"
+    """Run until SIGTERM or SIGINT (returns 0) or until something fails for good (returns 1).
+
+    Also 1: the last checkpoint was not made in time, since ClickHouse or Kafka was away. Nothing is lost by it.
+    """
+    worker_id = worker_id or new_worker_id()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -111,52 +123,67 @@ class _Worker:
             now_ms=lambda: int(time.time() * 1_000),
             on_written=lambda table, rows: METRICS.rows_written.labels(table).inc(rows),
         )
-        self._worker_id = worker_id
 
     async def run(self, stop: asyncio.Event) -> int:
-        log.info("worker.starting", worker=self._worker_id)
-        await self._app.start()
-        log.info("worker.started", worker=self._worker_id)
-        tick = asyncio.gather(self._agent.keep_reporting(), self._agent.keep_checkpointing())
+        log.info("worker.starting")
         stopped = asyncio.create_task(stop.wait())
-        crashed = asyncio.create_task(self._app.wait_until_stopped())
-        await asyncio.wait({stopped, crashed, self._agent.failed, tick}, return_when=asyncio.FIRST_COMPLETED)
-        error = self._reason(stopped, tick)
+        # Starting waits for Kafka, and for ClickHouse to restore state. It can be told to stop meanwhile, too.
+        running = asyncio.create_task(self._start_and_wait())
+        ticks = [asyncio.create_task(tick) for tick in (self._agent.keep_reporting(), self._agent.keep_checkpointing())]
+        ends: set[asyncio.Future[Any]] = {stopped, running, self._agent.failed, *ticks}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        error = self._reason(stopped, running, ticks)
         if error is not None:
             if isinstance(error, FencedError):
                 METRICS.fenced.inc()
             log.critical("worker.failed", error=f"{type(error).__name__}: {error}", exc_info=error)
-        code = 0 if error is None else 1
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._stop(graceful=error is None)
-        except Exception as problem:  # what is not acknowledged is read again: leaving is safe
+        is_clean = error is None and await self._make_durable()
+        self._giving_up.set()
+        closing = asyncio.create_task(self._close([stopped, running, *ticks]))
+        # Not asyncio.timeout: it needs what it cancels to obey, and Faust's services do not always.
+        done, _ = await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+        if problem := closing.exception() if done else TimeoutError(f"not closed within {CLOSE_SECONDS:.0f} s"):
             log.error("worker.stop_failed", error=f"{type(problem).__name__}: {problem}")
-            code = 1
-        for task in (tick, stopped, crashed):
-            task.cancel()
-        log.info("worker.stopped", worker=self._worker_id, code=code)
+            is_clean = False
+        code = 0 if is_clean else 1
+        log.info("worker.stopped", code=code)
         return code
 
-    def _reason(self, stopped: asyncio.Task[bool], tick: asyncio.Future[tuple[None, None]]) -> BaseException | None:
+    async def _start_and_wait(self) -> None:
+        await self._app.start()
+        log.info("worker.started")
+        await self._app.wait_until_stopped()
+
+    def _reason(
+        self, stopped: asyncio.Task[bool], running: asyncio.Task[None], ticks: Sequence[asyncio.Task[None]]
+    ) -> BaseException | None:
         if self._agent.failed.done():
             return self._agent.failed.result()
-        if tick.done():
-            return tick.exception()
+        for tick in ticks:
+            if tick.done():
+                return tick.exception()
         if stopped.done():
             return None
-        crash: BaseException | None = self._app._crash_reason
+        crash: BaseException | None = running.exception() or self._app._crash_reason
         return crash or RuntimeError("the Faust application stopped by itself")
 
-    async def _stop(self, *, graceful: bool) -> None:
+    async def _make_durable(self) -> bool:
+        """Make the last checkpoint; whether it was made in time. Without it the rest is read again."""
+        log.info("worker.stopping")
         try:
-            if graceful:
-                log.info("worker.stopping", worker=self._worker_id)
+            async with asyncio.timeout(STOP_SECONDS):
                 await self._agent.stop()
-        finally:
-            self._giving_up.set()
-            await self._app.stop()
-            await self._sink.close()
+        except Exception as problem:
+            log.error("worker.last_checkpoint_failed", error=f"{type(problem).__name__}: {problem}")
+            return False
+        return True
+
+    async def _close(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._app.stop()
+        await self._sink.close()
 
 
 def _count_retry(attempt: int, error: str, pause: float) -> None:

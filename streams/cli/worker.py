@@ -39,14 +39,15 @@ def worker(web_port: int | None, log_format: str | None) -> None:
     if log_format is not None:
         settings = settings.model_copy(update={"log": settings.log.model_copy(update={"format": log_format})})
 
-    from streams.app import run_worker
+    from streams.app import new_worker_id, run_worker
     from streams.kafka_admin import BrokerError
     from streams.logs import configure_logging
     from streams.web import WebServerError
 
-    configure_logging(settings.log)
+    worker_id = new_worker_id()
+    configure_logging(settings.log, worker_id=worker_id)
     try:
-        sys.exit(uvloop.run(run_worker(settings)))
+        sys.exit(uvloop.run(run_worker(settings, worker_id=worker_id)))
     except (BrokerError, WebServerError) as error:
         click.echo(f"labelwatch worker: {error}", err=True)
         sys.exit(1)
