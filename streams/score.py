@@ -195,7 +195,8 @@ class Score:
         await self._publish([letter for write in writes for letter in write.outcome.dead_letters])
         await self._write(_merged(write.changes.results for write in writes))
         writes = await self._still_owned(writes)
-        await self._write({"state": [row for write in writes for row in write.changes.state]})
+        progress = [row for write in writes for row in write.changes.progress]
+        await self._write({"source_progress": progress, "state": [row for w in writes for row in w.changes.state]})
         for write in writes:
             for topic, offset in write.read_to.items():
                 self._acknowledge(topic, write.partition, offset, write.owned.generation)

@@ -140,7 +140,7 @@ def store(pipeline: PartitionPipeline, outcome: Outcome, sink: MemorySink) -> No
     changes = pipeline.state.changes(NOW_MS)
     finished(sink.write(outcome.rows))
     finished(sink.write(changes.results))
-    finished(sink.write({"state": changes.state}))
+    finished(sink.write({"source_progress": changes.progress, "state": changes.state}))
 
 
 def score_all(

@@ -22,9 +22,13 @@ from streams.state.position import Position
 
 @dataclass(slots=True)
 class Changes:
-    """What a checkpoint must make durable, in this order: results, then state (positions included)."""
+    """What a checkpoint must make durable, in this order: results, then progress and state (positions included).
+
+    Progress comes after the results, so that who waits for it and then reads a view finds the figures there.
+    """
 
     results: dict[str, list[Row]] = field(default_factory=dict)
+    progress: list[Row] = field(default_factory=list)
     state: list[Row] = field(default_factory=list)
 
 
@@ -112,7 +116,7 @@ class PartitionState:
         for (kind, key), offset in self._deleted.items():
             if kind == "window" or tuple(codecs.read_key(key)) not in self.tasks:
                 state.append(self._state_row(kind, key, offset, "", deleted=True))
-        found.results["source_progress"] = self.progress_rows(now_ms, is_idle=False)
+        found.progress = self.progress_rows(now_ms, is_idle=False)
         for topic in self._changed_topics:
             position = self.positions[topic]
             state.append(self._state_row("position", topic, position.offset, codecs.encode_position(position)))

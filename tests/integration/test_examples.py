@@ -78,8 +78,8 @@ def key_of(path: Path) -> bytes:
 async def stored(pipeline: PartitionPipeline, outcome: Outcome, sink: Sink) -> dict[str, list[Row]]:
     """Write what a checkpoint writes; the rows by table."""
     changes = pipeline.state.changes(APPENDED_MS)
-    tables = {**outcome.rows, **changes.results}
-    assert len(tables) == len(outcome.rows) + len(changes.results)
+    tables = {**outcome.rows, **changes.results, "source_progress": changes.progress}
+    assert len(tables) == len(outcome.rows) + len(changes.results) + 1
     tables = {name: rows for name, rows in {**tables, "state": changes.state}.items() if rows}
     await sink.write(tables)
     return tables
