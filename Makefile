@@ -3,8 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Test files at a time. They mostly wait for brokers, so more than there are cores.
-JOBS ?= 3
+# Test files at a time: they mostly wait for brokers.
+JOBS ?= 2
 # Fewer surprises: what runs here is what the lock says.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 

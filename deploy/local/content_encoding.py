@@ -96,21 +96,46 @@ def decompress(body: bytes, encoding: str, max_bytes: int = MAX_BODY_BYTES) -> b
 def _inflate(name: str, body: bytes, max_bytes: int) -> tuple[bytes, bool]:
     """Up to max_bytes + 1 plain bytes, and whether the compressed stream was complete."""
     limit = max_bytes + 1
-    if name in ("gzip", "x-gzip", "deflate"):
-        stream = zlib.decompressobj(15 if name == "deflate" else 31)
-        return stream.decompress(body, limit), stream.eof
-    if name == "lz4":
-        import lz4.frame
-
-        frame = lz4.frame.LZ4FrameDecompressor()
-        return frame.decompress(body, max_length=limit), bool(frame.eof)
-    if name == "zstd":
-        from backports import zstd
-
-        reader = zstd.ZstdDecompressor()
-        return reader.decompress(body, max_length=limit), bool(reader.eof)
     if name == "br":
         import brotli  # type: ignore[import-not-found]  # optional: clients send br only where they have it
 
         return bytes(brotli.decompress(body)), True
-    raise ProtocolError(48, "NOT_IMPLEMENTED", f"Unknown Content-Encoding {name}")
+    # Clients pack block by block: a body is any number of frames, one after the other.
+    parts: list[bytes] = []
+    while True:
+        frame = _decompressor(name)
+        part = frame.decompress(body, limit)
+        parts.append(part)
+        limit -= len(part)
+        body = frame.unused_data or b""
+        if not frame.eof or not body or limit <= 0:
+            return b"".join(parts), frame.eof and not body
+
+
+class Decompressor(Protocol):
+    """Unpacks one frame; what follows it is `unused_data`."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes | None: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _decompressor(name: str) -> Decompressor:
+    unpacker: Decompressor
+    if name in ("gzip", "x-gzip", "deflate"):
+        unpacker = zlib.decompressobj(15 if name == "deflate" else 31)
+    elif name == "lz4":
+        import lz4.frame
+
+        unpacker = lz4.frame.LZ4FrameDecompressor()
+    elif name == "zstd":
+        from backports import zstd
+
+        unpacker = zstd.ZstdDecompressor()
+    else:
+        raise ProtocolError(48, "NOT_IMPLEMENTED", f"Unknown Content-Encoding {name}")
+    return unpacker

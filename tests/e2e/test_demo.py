@@ -140,7 +140,7 @@ def test_ctrl_c_ends_it_without_a_traceback(demo: Demo, at: str) -> None:
     demo.until_simulating(process) if at == "simulating" else demo.until_scoring(process)
     process.send_signal(signal.SIGINT)  # to it alone: ending its children is its own business
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, out
+    assert process.returncode == 130, out + err
     assert "Traceback" not in out + err
     assert "Aborted" in err
     assert "Quality by segment" not in out

@@ -20,11 +20,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
 
 
 @pytest.fixture(scope="module", params=["embedded", "apache"])
-def broker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stack: EmbeddedStack
-) -> Iterator[str]:
-    """host:port of a Kafka broker, one of each kind."""
-    if request.param == "embedded":
+def broker_kind(request: pytest.FixtureRequest) -> str:
+    """Which broker a module's tests run on: each, in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def broker(broker_kind: str, tmp_path_factory: pytest.TempPathFactory, stack: EmbeddedStack) -> Iterator[str]:
+    """host:port of a Kafka broker of that kind."""
+    if broker_kind == "embedded":
         yield stack.kafka_bootstrap
         return
     if (reason := available()) is not None:
@@ -35,11 +39,10 @@ def broker(
 
 @pytest.fixture(scope="module")
 def deployment(
-    request: pytest.FixtureRequest, broker: str, stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
+    broker_kind: str, broker: str, stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """A broker with our topics, a ClickHouse engine, and workers that end with the module."""
-    kind = request.node.callspec.params["broker"] if hasattr(request.node, "callspec") else "broker"
-    running = Deployment(broker, stack.clickhouse_url, tmp_path_factory.mktemp("workers"), kind)
+    running = Deployment(broker, stack.clickhouse_url, tmp_path_factory.mktemp("workers"), broker_kind)
     running.create_topics()
     yield running
     running.close()

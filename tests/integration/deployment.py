@@ -25,7 +25,7 @@ from streams.sources.source import Message
 T = TypeVar("T")
 
 REPO = Path(__file__).parents[2]
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 240.0
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE_SECONDS) -> T:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from deploy.local.stack import EmbeddedStack
 from schemas.dead_letter import DeadLetter
 from schemas.rows import AnnotationScoreRow, DeadLetterRow, ReviewRow, Row, SourceProgressRow
 from schemas.times import to_ms
@@ -50,9 +49,9 @@ RESULTS = (
 
 
 @pytest.fixture(scope="module")
-def broker(stack: EmbeddedStack) -> str:
+def broker_kind() -> str:
     """The embedded one: payloads do not know their broker, and the crash tests use both."""
-    return stack.kafka_bootstrap
+    return "embedded"
 
 
 def payloads(topic: str) -> list[Path]:

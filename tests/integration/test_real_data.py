@@ -15,7 +15,6 @@ import pytest
 from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 
-from deploy.local.stack import EmbeddedStack
 from streams.cli import cli
 from tests.integration.deployment import REPO, Deployment, received, until
 
@@ -30,9 +29,9 @@ EXACT_BELOW = 512
 
 
 @pytest.fixture(scope="module")
-def broker(stack: EmbeddedStack) -> str:
+def broker_kind() -> str:
     """The embedded one: what is tested here is the data, and that does not know its broker."""
-    return stack.kafka_bootstrap
+    return "embedded"
 
 
 @pytest.fixture(scope="module")

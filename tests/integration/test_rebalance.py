@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.local.stack import EmbeddedStack
 from streams.sources.disorder import disorder
 from streams.sources.simulate import Scenario, Simulation
 from streams.sources.source import Message, Rejected, to_message
@@ -19,9 +18,9 @@ SLOWLY = {"LABELWATCH_WORKER__BATCH_MAX_RECORDS": "2", "LABELWATCH_WORKER__CHECK
 
 
 @pytest.fixture(scope="module")
-def broker(stack: EmbeddedStack) -> str:
+def broker_kind() -> str:
     """The embedded one: the transport's tests rebalance on both."""
-    return stack.kafka_bootstrap
+    return "embedded"
 
 
 def _messages() -> Iterator[Message]:

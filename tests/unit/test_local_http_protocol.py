@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import zlib
 
+import lz4.frame
 import pytest
+from backports import zstd
 
 from deploy.local.content_encoding import choose_compressor, decompress
 from deploy.local.http_protocol import ProtocolError, error_code, parse_request, status_of
@@ -113,3 +115,19 @@ def test_every_packed_answer_can_be_unpacked(name: str) -> None:
     packed = chosen[1].compress(b"a" * 5000) + chosen[1].compress(b"b") + chosen[1].flush()
     assert decompress(packed, name) == b"a" * 5000 + b"b"
     assert choose_compressor(name, enabled=False) is None
+
+
+@pytest.mark.parametrize("name", ["lz4", "zstd", "gzip"])
+def test_a_body_of_several_frames_is_unpacked_whole(name: str) -> None:
+    """clickhouse-connect compresses each block of an insert on its own: the rest of the body is rows, too."""
+    pack = {
+        "gzip": lambda part: gzip.compress(part, mtime=0),
+        "lz4": lz4.frame.compress,
+        "zstd": zstd.compress,
+    }[name]
+    body = b"".join(pack(part) for part in (b"a" * 70_000, b"b", b"c" * 9))
+    assert decompress(body, name) == b"a" * 70_000 + b"b" + b"c" * 9
+    with pytest.raises(ProtocolError, match="over 70009 bytes"):
+        decompress(body, name, max_bytes=70_009)
+    with pytest.raises(ProtocolError):
+        decompress(body[:-3], name)
