@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path, svg
     from rich.console import Console
 
     from deploy.local.stack import EmbeddedStack, StackError
+    from streams.cli.interrupt import interruptible
     from streams.cli.stack import echo_exports
     from streams.logs import configure_logging
     from streams.settings import LogSettings
@@ -69,7 +70,8 @@ def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path, svg
         simulation = Simulation(Scenario.load(scenario).scaled(scale), seed)
         _start_afresh(data_dir)
         with EmbeddedStack(data_dir, kafka_port=0, clickhouse_port=0) as stack:
-            client = _run(console, stack, simulation, data_dir)
+            with interruptible() as check_interrupt:
+                client = _run(console, stack, simulation, data_dir, check_interrupt)
             _report(report, client, simulation, data_dir, time.monotonic() - began, stays=stay)
             if svg is not None:
                 report.save_svg(str(svg), title="labelwatch demo", code_format=_svg_format())
@@ -109,7 +111,9 @@ def _start_afresh(data_dir: Path) -> None:
     data_folder.claim(data_dir, "demo")
 
 
-def _run(console: Console, stack: EmbeddedStack, simulation: Simulation, data_dir: Path) -> Client:
+def _run(
+    console: Console, stack: EmbeddedStack, simulation: Simulation, data_dir: Path, check_interrupt: Callable[[], None]
+) -> Client:
     from deploy.clickhouse.migrate import migrate
     from streams.kafka_admin import create_topics
     from streams.settings import ClickHouseSettings, KafkaSettings
@@ -122,8 +126,8 @@ def _run(console: Console, stack: EmbeddedStack, simulation: Simulation, data_di
     create_topics(kafka)
     console.print(f"Kafka at {stack.kafka_bootstrap}, ClickHouse at {stack.clickhouse_url}, data in {data_dir}")
     with _worker(kafka, clickhouse, data_dir / "logs" / "worker.log") as worker, _progress(console) as progress:
-        sent = _replay(progress, simulation, kafka)
-        _await_scored(progress, client, worker, sent, data_dir / "logs" / "worker.log")
+        sent = _replay(progress, simulation, kafka, check_interrupt)
+        _await_scored(progress, client, worker, sent, data_dir / "logs" / "worker.log", check_interrupt)
     simulation.write_truth(data_dir / "truth.json")
     return client
 
@@ -173,13 +177,17 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _replay(progress: Progress, simulation: Simulation, kafka: KafkaSettings) -> int:
+def _replay(
+    progress: Progress, simulation: Simulation, kafka: KafkaSettings, check_interrupt: Callable[[], None]
+) -> int:
     from streams.sources.disorder import disorder
     from streams.sources.replay import ReplayReport, replay
 
     bar = progress.add_task("simulating", total=simulation.estimate(), rate="")
 
     def show(report: ReplayReport) -> None:
+        if not report.interrupted:
+            check_interrupt()
         if report.sent % 200 == 0:
             progress.update(bar, completed=report.sent, rate=f"{report.per_second:,.0f}/s")
 
@@ -193,16 +201,23 @@ def _replay(progress: Progress, simulation: Simulation, kafka: KafkaSettings) ->
         ),
     )
     progress.update(bar, total=report.sent, completed=report.sent, rate=f"{report.per_second:,.0f}/s")
-    if report.interrupted:  # a replay reports on Ctrl-C instead of raising; a demo of what got through shows nothing
-        raise click.Abort
+    check_interrupt()  # a replay reports on Ctrl-C instead of raising; a demo of what got through shows nothing
     return report.sent
 
 
-def _await_scored(progress: Progress, client: Client, worker: subprocess.Popen[bytes], total: int, log: Path) -> None:
+def _await_scored(
+    progress: Progress,
+    client: Client,
+    worker: subprocess.Popen[bytes],
+    total: int,
+    log: Path,
+    check_interrupt: Callable[[], None],
+) -> None:
     bar = progress.add_task("scoring", total=total, rate="")
     began = moved_at = time.monotonic()
     done = 0
     while done < total:
+        check_interrupt()
         time.sleep(_POLL_SECONDS)
         now = time.monotonic()
         found = int(client.query("SELECT sum(received) FROM source_progress_current").result_rows[0][0] or 0)
