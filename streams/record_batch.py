@@ -119,7 +119,8 @@ class Acknowledgements:
         if first_offset < owned.delivered:
             raise PositionError(
                 f"{tp[0]}[{tp[1]}] was read up to offset {owned.delivered} and now goes on at {first_offset}: "
-                "the topic was made anew or lost records. Remove the state stored for it to start over."
+                "the topic was made anew or lost records. Start over with a new worker.app_id and a new "
+                "clickhouse.database: docs/runbooks/start-over.md"
             )
         owned.delivered = last_offset + 1
 
