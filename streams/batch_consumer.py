@@ -307,7 +307,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust's types are not 
             if position > end:
                 raise PositionError(
                     f"stored position {position} of {tp.topic}[{tp.partition}] is beyond its end, {end}: "
-                    "was the topic made anew, or is this another cluster's state? Start over as docs/runbooks/start-over.md says"
+                    "was the topic made anew, or is this another cluster's state? "
+                    "Start over as docs/runbooks/start-over.md says"
                 )
             del self._unchecked[tp]
             # Everything before a stored position is done: a crash may have come between storing and committing.
