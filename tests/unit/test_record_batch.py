@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 from aiokafka import TopicPartition
 from faust.types import TP as FaustTP
@@ -11,25 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.record_batch import Acknowledgements, PositionError, RecordBatch, batches_of
-
-A = FaustTP("batches", 0)
-PLAIN = FaustTP("plain", 0)
-
-
-@dataclass(frozen=True)
-class Record:
-    offset: int
-    topic: str = "batches"
-    partition: int = 0
-    timestamp: int = 1_700_000_000_000
-    timestamp_type: int = 0
-    key: bytes | None = b"k"
-    value: bytes | None = b"v"
-    headers: tuple[()] = ()
-    checksum: None = None
-    serialized_key_size: int = 1
-    serialized_value_size: int = 1
-
+from tests.unit.transport.fakes import A, Record
 
 # --- record batches ---------------------------------------------------------------------------------------------
 
