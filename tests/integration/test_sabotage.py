@@ -9,7 +9,6 @@ import pytest
 
 from deploy.clickhouse.migrate import MIGRATIONS, migrate
 from deploy.local.stack import EmbeddedStack
-from streams.settings import ClickHouseSettings
 from streams.sinks.connection import connect
 from streams.sources.simulate import Scenario, Simulation
 from streams.sources.source import Rejected, to_message
@@ -100,7 +99,7 @@ def test_without_row_identity_the_views_differ(
         for table in ("window_partials", "annotation_scores", "reviews"):
             plain = re.sub(rf"\b{table}( AS \w+)? FINAL\b", rf"{table}\1", plain)
         (tmp_path / file.name).write_text(plain, encoding="utf-8")
-    client = connect(ClickHouseSettings(url=deployment.clickhouse_url, database="appended"), use_database=False)
+    client = connect(deployment.clickhouse("appended"), use_database=False)
     migrate(client, directory=tmp_path)
     worker = deployment.start_worker("appended", "appended", **OFTEN)
     until(lambda: received(client) == produced, f"{produced} messages scored")
