@@ -136,7 +136,7 @@ class PipelineSettings(_Section):
     duplicate_horizon_seconds: Seconds = 86_400.0
     """How long a task is kept after its last event. Duplicates and revisions are recognised within it."""
     max_open_tasks: Annotated[int, Field(ge=1_000)] = 250_000
-    """Per source partition; 2 kB each with three answers. Above it the task that was idle longest is given up."""
+    """Per source partition; 1.6 kB each with three answers. Above it the task idle longest is given up."""
     clock_skew_seconds: Annotated[float, Field(ge=0)] = 300.0
     """How far past its arrival an annotation's time may lie."""
     idle_partition_seconds: Seconds = 60.0
