@@ -34,10 +34,14 @@ class AnnotationScoreRow(NamedTuple):
     ingested_at: int
     source_partition: int
     source_offset: int
+    probability_right: float | None = None
 
 
 class TaskConfidenceRow(NamedTuple):
-    """``task_confidence``: what a task's answer is now believed to be. Identity: project, task."""
+    """``task_confidence``: what a task's answer is now believed to be. Identity: project, task.
+
+    ``truth_source`` is ``gold``, ``review``, or empty where ``truth`` is None.
+    """
 
     project_id: str
     task_id: str
@@ -49,6 +53,12 @@ class TaskConfidenceRow(NamedTuple):
     last_submitted_at: int
     source_partition: int
     version: int
+    raw_confidence: float = 0.0
+    entropy: float = 0.0
+    posterior: dict[str, float] = {}  # noqa: RUF012  (never changed: a row is a value)
+    truth: str | None = None
+    truth_source: str = ""
+    is_subjective: bool = False
 
 
 class ReviewRow(NamedTuple):
@@ -69,8 +79,12 @@ class ReviewRow(NamedTuple):
 class WindowPartialRow(NamedTuple):
     """``window_partials``: one source partition's share of a window, always whole. Additive measures only.
 
-    Identity: window, segment, source partition, first offset. A window that was closed and gets late
-    annotations starts another partial (another ``first_offset``); readers add them up.
+    Identity: window, segment, source partition, first offset. A window that was closed and gets late annotations,
+    or a late truth, starts another partial (another ``first_offset``); readers add them up. Such a correction may
+    hold negative gold, consensus and agreement figures. The offsets are sequence numbers of what was applied.
+
+    ``agreement_first``, ``_second`` and ``_weight`` are parallel: unordered pairs of answers (first <= second) and
+    their coincidences, in units of 1e-9.
     """
 
     window_start: int
@@ -96,6 +110,82 @@ class WindowPartialRow(NamedTuple):
     task_hashes: list[int]
     labeler_hashes: list[int]
     label_histogram: dict[str, int]
+    agreement_units: int = 0
+    agreement_values: int = 0
+    agreement_first: list[str] = []  # noqa: RUF012  (never changed: a row is a value)
+    agreement_second: list[str] = []  # noqa: RUF012
+    agreement_weight: list[int] = []  # noqa: RUF012
+    agreement_sum: float = 0.0
+    agreement_sum_squares: float = 0.0
+    agreement_within: float = 0.0
+
+
+class LabelerReliabilityRow(NamedTuple):
+    """``labeler_reliability``: what was known of a labeler in one label space at one minute of event time.
+
+    Identity: project, task type, labeler, ``as_of`` (a whole minute). ``form`` is ``confusion``, ``one_coin``,
+    ``rating`` or ``subjective``; what does not apply to a form is None or empty. ``confusion_true``, ``_answer``
+    and ``_weight`` are parallel.
+    """
+
+    project_id: str
+    task_type: str
+    labeler_id: str
+    as_of: int
+    form: str
+    labels: int
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    effective_labels: float
+    spammer_score: float | None
+    bias_label: str
+    bias: float | None
+    precision: float | None
+    confused_true: str
+    confused_answer: str
+    confused_share: float | None
+    stability: float | None
+    distance: float | None
+    attention: float | None
+    confusion_true: list[str]
+    confusion_answer: list[str]
+    confusion_weight: list[float]
+    version: int
+
+
+class ConfidenceOutcomeRow(NamedTuple):
+    """``confidence_outcomes``: what was believed of a task before its truth became known. Identity: project, task."""
+
+    project_id: str
+    task_id: str
+    task_type: str
+    settled_at: int
+    consensus_label: str
+    truth: str
+    truth_source: str
+    raw_confidence: float
+    confidence: float
+    is_right: bool
+    labels: int
+    source_partition: int
+    version: int
+
+
+class ClosedTaskRow(NamedTuple):
+    """``closed_tasks``: a task that left a worker's memory, for truths that come later.
+
+    Identity: app, source partition, project, task.
+    """
+
+    app_id: str
+    source_partition: int
+    project_id: str
+    task_id: str
+    closed_at: int
+    codec_version: int
+    payload: str
+    version: int
 
 
 class DeadLetterRow(NamedTuple):
@@ -159,6 +249,9 @@ Row = (
     | TaskConfidenceRow
     | ReviewRow
     | WindowPartialRow
+    | LabelerReliabilityRow
+    | ConfidenceOutcomeRow
+    | ClosedTaskRow
     | DeadLetterRow
     | SourceProgressRow
     | StateRow
@@ -171,6 +264,9 @@ TABLES: Final[dict[str, type[Row]]] = {
     "task_confidence": TaskConfidenceRow,
     "reviews": ReviewRow,
     "window_partials": WindowPartialRow,
+    "labeler_reliability": LabelerReliabilityRow,
+    "confidence_outcomes": ConfidenceOutcomeRow,
+    "closed_tasks": ClosedTaskRow,
     "dead_letters": DeadLetterRow,
     "source_progress": SourceProgressRow,
     "state": StateRow,

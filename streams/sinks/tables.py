@@ -29,6 +29,9 @@ KEYS: Final[dict[str, Key]] = {
     "window_partials": Key(
         ("window_start", "project_id", "task_type", "vendor_id", "source_partition", "first_offset"), "last_offset"
     ),
+    "labeler_reliability": Key(("project_id", "task_type", "labeler_id", "as_of"), "version"),
+    "confidence_outcomes": Key(("project_id", "task_id"), "version"),
+    "closed_tasks": Key(("app_id", "source_partition", "project_id", "task_id"), "version"),
     "dead_letters": Key(("origin_topic", "origin_partition", "origin_offset"), "version"),
     "source_progress": Key(("app_id", "topic", "source_partition"), "version"),
     "state": Key(("app_id", "source_partition", "kind", "key"), "version", "is_deleted"),

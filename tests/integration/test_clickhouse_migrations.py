@@ -178,7 +178,7 @@ SCALARS = {str: {"String"}, float: {"Float64"}, bool: {"Bool", "UInt8"}}
 INTEGERS = re.compile(r"U?Int(8|16|32|64)|DateTime64\(3, 'UTC'\)")
 TIMES = {
     "submitted_at", "started_at", "ingested_at", "window_start", "last_submitted_at", "failed_at", "updated_at",
-    "watermark", "claimed_at", "reviewed_at",
+    "watermark", "claimed_at", "reviewed_at", "as_of", "settled_at", "closed_at",
 }  # fmt: skip
 
 
@@ -244,9 +244,9 @@ def test_identity_and_version_are_the_declared_ones(migrated: Any, table: str) -
     assert full.startswith(f"ReplacingMergeTree({', '.join(filter(None, [key.version, key.deleted]))}) ")
     assert "fsync_after_insert = 1" in full
     assert comment
-    partitioned_by = set(re.findall(r"[a-z_]+_(?:at|start)", partition_key))
+    partitioned_by = set(re.findall(r"[a-z_]+_(?:at|start|of)", partition_key))
     assert partitioned_by <= set(key.identity), "versions of a row must share its partition, or they never meet"
-    assert (partition_key == "") == (table not in ("annotation_scores", "window_partials"))
+    assert (partition_key == "") == (table not in ("annotation_scores", "window_partials", "labeler_reliability"))
 
 
 def test_the_data_dictionary_is_current(migrated: Any) -> None:
