@@ -25,6 +25,7 @@ COMMANDS = {
     "replay": "streams.cli.replay:replay",
     "query": "streams.cli.clickhouse:query",
     "dlq": "streams.cli.dlq:dlq",
+    "evaluate": "streams.cli.evaluate:evaluate",
 }
 
 
@@ -53,6 +54,7 @@ Examples:
   labelwatch replay figure-eight export.csv.gz --project captions --task-type image_caption
   labelwatch query "SELECT * FROM quality_by_hour ORDER BY hour DESC LIMIT 20"
   labelwatch dlq list                      what was refused, and why
+  labelwatch evaluate truth --labels label.csv --truth truth.csv
 """,
 )
 @click.option(
