@@ -10,7 +10,15 @@ from typing import Any, TypeVar, cast
 
 from detectors.sketches import DistinctSketch
 from schemas.dead_letter import Reason
-from schemas.rows import AnnotationScoreRow, Row, SourceProgressRow, StateRow, WindowPartialRow
+from schemas.rows import (
+    AnnotationScoreRow,
+    ConfidenceOutcomeRow,
+    LabelerReliabilityRow,
+    Row,
+    SourceProgressRow,
+    StateRow,
+    WindowPartialRow,
+)
 from schemas.times import format_utc, to_ms
 from schemas.topics import ANNOTATIONS
 from streams.decode import Refusal, check_payload
@@ -163,6 +171,55 @@ def scores(outcome: Outcome) -> list[AnnotationScoreRow]:
 def partials(sink: MemorySink) -> list[WindowPartialRow]:
     """The window partials of a sink."""
     return cast(list[WindowPartialRow], sink.rows("window_partials"))
+
+
+def reliability_row(*, at: float = 0.0, **overrides: Any) -> LabelerReliabilityRow:
+    """What is known of ana ``at`` seconds after START: of 100 answers 90 right, cats taken for dogs."""
+    return LabelerReliabilityRow(
+        project_id="animals",
+        task_type="image_class",
+        labeler_id="ana",
+        as_of=START_MS + round(at * 1000),
+        form="confusion",
+        labels=100,
+        accuracy=0.9,
+        accuracy_low=0.84,
+        accuracy_high=0.94,
+        effective_labels=80.0,
+        spammer_score=0.75,
+        bias_label="dog",
+        bias=0.1,
+        precision=None,
+        confused_true="cat",
+        confused_answer="dog",
+        confused_share=0.2,
+        stability=None,
+        distance=None,
+        attention=None,
+        confusion_true=["cat", "cat", "dog"],
+        confusion_answer=["cat", "dog", "dog"],
+        confusion_weight=[32.0, 8.0, 40.0],
+        version=1,
+    )._replace(**overrides)
+
+
+def outcome_row(task_id: str, confidence: float, *, is_right: bool, **overrides: Any) -> ConfidenceOutcomeRow:
+    """A task that was believed to be a cat, settled by a review at START."""
+    return ConfidenceOutcomeRow(
+        project_id="animals",
+        task_id=task_id,
+        task_type="image_class",
+        settled_at=START_MS,
+        consensus_label="cat",
+        truth="cat" if is_right else "dog",
+        truth_source="review",
+        raw_confidence=confidence,
+        confidence=confidence,
+        is_right=is_right,
+        labels=3,
+        source_partition=0,
+        version=1,
+    )._replace(**overrides)
 
 
 def finished(coroutine: Coroutine[Any, Any, T]) -> T:

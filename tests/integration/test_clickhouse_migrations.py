@@ -94,6 +94,38 @@ def test_only_what_is_new_is_applied(client: Any, tmp_path: Path) -> None:
     assert [one.number for one in migrate(client)] == [m.number for m in read_migrations()[1:]]
 
 
+def test_rows_of_the_first_release_stay_readable(client: Any, tmp_path: Path) -> None:
+    for file in sorted(MIGRATIONS.glob("000[123]_*.sql")):
+        shutil.copy(file, tmp_path)
+    migrate(client, tmp_path)
+    client.command("INSERT INTO task_confidence (task_id, confidence, gold_label, version) VALUES ('t', 0.5, 'cat', 1)")
+    client.command("INSERT INTO annotation_scores (event_id, ingested_at) VALUES ('e', now())")
+    client.command(
+        "INSERT INTO window_partials (window_start, gold_seen, gold_right, consensus_seen, consensus_agreed)"
+        " VALUES ('2026-01-05 07:00:00', 4294967295, 3, 2, 1)"
+    )
+    assert len(migrate(client)) == len(read_migrations()) - 3
+    (task,) = client.query("SELECT * FROM task_confidence_current").named_results()
+    assert (task["confidence"], task["gold_label"], task["truth"], task["truth_source"]) == (0.5, "cat", None, None)
+    assert (task["raw_confidence"], task["posterior"], task["is_subjective"]) == (0.0, {}, False)
+    (score,) = client.query("SELECT * FROM annotation_scores_current").named_results()
+    assert (score["event_id"], score["probability_right"]) == ("e", None)
+    sql = "SELECT gold_seen, gold_right, consensus_seen, consensus_agreed FROM quality_by_minute"
+    assert client.query(sql).result_rows == [(4_294_967_295, 3, 2, 1)]
+    assert client.query("SELECT * FROM agreement_by_hour").result_rows == []
+
+
+def test_a_migration_that_was_cut_off_is_resumed(client: Any, tmp_path: Path) -> None:
+    """Each statement of 0004 and 0005 can be run again, after all that follow it, too."""
+    migrate(client)
+    before = client.query("SELECT table, name, type, comment FROM system.columns WHERE database = currentDatabase()")
+    for migration in read_migrations()[3:]:
+        for statement in migration.statements:
+            client.command(statement)
+    after = client.query("SELECT table, name, type, comment FROM system.columns WHERE database = currentDatabase()")
+    assert sorted(after.result_rows) == sorted(before.result_rows) != []
+
+
 def test_an_edited_migration_is_refused(client: Any, directory: Path) -> None:
     (directory / "0002_b.sql").unlink()
     migrate(client, directory)
@@ -269,7 +301,7 @@ def test_current_views_declare_what_their_tables_do(migrated: Any) -> None:
     for table, *column in migrated.query(sql, parameters={"d": migrated.database}).result_rows:
         columns.setdefault(table, {})[column[0]] = (column[1], column[2])
     views = [table for table in columns if table.endswith("_current")]
-    assert len(views) == 5
+    assert len(views) == 7
     differ = {
         (view, name)
         for view in views
@@ -277,7 +309,6 @@ def test_current_views_declare_what_their_tables_do(migrated: Any) -> None:
         if columns[view.removesuffix("_current")].get(name) != declared
     }
     assert differ == {
-        ("task_confidence_current", "truth"),
         ("task_confidence_current", "truth_source"),
         ("source_progress_current", "watermark"),
     }

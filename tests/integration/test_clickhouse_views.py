@@ -17,7 +17,7 @@ import pytest
 from deploy.clickhouse.migrate import migrate
 from deploy.local.stack import EmbeddedStack
 from detectors.sketches import KEPT_HASHES, DistinctSketch, bucket, hash64, quantile
-from schemas.rows import ReviewRow, SourceProgressRow, TaskConfidenceRow, WindowPartialRow
+from schemas.rows import SourceProgressRow, WindowPartialRow
 from schemas.times import to_ms
 from streams.settings import ClickHouseSettings
 from streams.sinks.clickhouse import ClickHouseSink
@@ -249,6 +249,26 @@ async def test_no_denominator_gives_null(sink: ClickHouseSink) -> None:
         assert measures["label_histogram"] == {}
 
 
+async def test_a_late_truth_corrects_a_closed_window(sink: ClickHouseSink) -> None:
+    """By a partial that holds nothing but differences, some of them negative."""
+    answers = [
+        Answer(START, ("p1", "t", "v"), 0, f"task-{n}", "ana", "cat", 10**6, gold=n > 1, agreed=n > 0, forecast=0)
+        for n in range(5)
+    ]
+    correction = partial((START, answers[0].segment, 0), [9], [])._replace(
+        gold_seen=-2, gold_right=-1, consensus_seen=-1, consensus_agreed=-2
+    )
+    await sink.write({"window_partials": [partial((START, answers[0].segment, 0), [0], answers), correction]})
+    for view in VIEWS:
+        (row,) = await quality(sink, view)
+        measures = dict(zip(MEASURES, row[4:], strict=True))
+        assert {name: measures[name] for name in MEASURES if name.startswith(("gold", "consensus"))} == {
+            "gold_seen": 3, "gold_right": 2, "gold_accuracy": 2 / 3,
+            "consensus_seen": 4, "consensus_agreed": 2, "consensus_agreement": 1 / 2,
+        }  # fmt: skip
+        assert (measures["annotations"], measures["tasks"], measures["label_histogram"]) == (5, 5, {"cat": 5})
+
+
 async def test_sums_do_not_wrap_at_32_bits(sink: ClickHouseSink) -> None:
     answer = Answer(START, ("p1", "t", "v"), 0, "task", "labeler", "cat", 10**6, True, None, 0)
     rows = [
@@ -339,19 +359,3 @@ async def test_a_topic_without_a_watermark_shows_none(sink: ClickHouseSink) -> N
     await sink.write({"source_progress": rows})
     found = await sink.fetch("SELECT topic, watermark FROM source_progress_current ORDER BY topic")
     assert found == [("annotations", START), ("reviews", None)]
-
-
-async def test_a_review_outranks_gold_and_the_latest_review_counts(sink: ClickHouseSink) -> None:
-    at = to_ms(START)
-
-    def task(name: str, gold: str | None) -> TaskConfidenceRow:
-        return TaskConfidenceRow("p", name, "t", "cat", 0.5, 2, gold, at, 0, 1)
-
-    def review(name: str, when: int, true_label: str | None, offset: int) -> ReviewRow:
-        return ReviewRow("p", name, "", "rob", when, true_label, None if true_label else True, at, 0, offset)
-
-    await sink.write({"task_confidence": [task("bare", None), task("gold", "dog"), task("reviewed", "dog")]})
-    reviews = [review("reviewed", at + 2, "fox", 1), review("reviewed", at + 1, "cat", 2), review("gold", at, None, 3)]
-    await sink.write({"reviews": reviews})
-    found = await sink.fetch("SELECT task_id, truth, truth_source FROM task_confidence_current ORDER BY task_id")
-    assert found == [("bare", None, None), ("gold", "dog", "gold"), ("reviewed", "fox", "review")]
