@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -61,7 +63,8 @@ def truth(labels_file: Path, truth_file: Path, seed: int | None, golds: int, ski
     from streams.sources.source import SourceError
 
     try:
-        read = read_dataset(labels_file, truth_file)
+        with contextlib.redirect_stdout(sys.stderr):  # the reader warns of what is not UTF-8; stdout is for the result
+            read = read_dataset(labels_file, truth_file)
     except SourceError as error:
         raise click.ClickException(str(error)) from None
     data = read.dataset if seed is None else read.dataset.shuffled(seed)

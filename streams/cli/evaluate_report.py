@@ -34,7 +34,8 @@ class Display:
 
     def started(self, method: str) -> None:
         """A method of unknown duration runs now."""
-        self.bar.update(self.task, description=TITLES[method], total=None)
+        self.bar.remove_task(self.task)
+        self.task = self.bar.add_task(TITLES[method], total=None)
 
 
 @contextmanager

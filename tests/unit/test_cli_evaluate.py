@@ -109,6 +109,14 @@ def test_a_file_that_cannot_be_used_is_one_sentence_and_exit_code_1(crowd: Path)
     assert "Traceback" not in result.stderr
 
 
+def test_a_warning_about_a_file_does_not_get_between_the_figures(crowd: Path) -> None:
+    with (crowd / "label.csv").open("a", encoding="latin-1") as file:
+        file.write("t0,zoë,bad,1\n")
+    result = run(crowd, "--json")
+    assert "source.not_utf8" in result.stderr
+    assert json.loads(result.stdout)["labelers"] == 6
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
