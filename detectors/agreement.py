@@ -89,7 +89,7 @@ class Coincidences:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is in it, or all of it was taken out again."""
-        return not (self.units or self.values or self.weights)
+        return not (self.units or self.weights)
 
     @property
     def is_full(self) -> bool:
@@ -128,11 +128,11 @@ class Coincidences:
                 weights[pair] = left
             else:
                 del weights[pair]
-        if weights or self.values or self.units:
+        if weights:
             self.sum += sign * total
             self.sum_squares += sign * squares
             self.within += sign * within
-        else:  # no labels, so no moments: what is left of them is rounding
+        else:  # moments follow from the weights: what is left of them is rounding
             self.sum = self.sum_squares = self.within = 0.0
 
     def to_plain(self) -> Plain:
@@ -265,7 +265,7 @@ def alpha_nominal(sums: Coincidences) -> float | None:
     """
     marginals = _marginals(sums.weights)
     total = sum(marginals.values())
-    if total <= 0 or len(marginals) < 2:
+    if total <= 0:
         return None
     apart = sum(weight for (first, second), weight in sums.weights.items() if first != second)
     by_chance = total * total - sum(count * count for count in marginals.values())
@@ -286,7 +286,7 @@ def alpha_ordinal(sums: Coincidences) -> float | None:
         weights[numbers] = weights.get(numbers, 0) + weight
     marginals = _marginals(weights)
     total = sum(marginals.values())
-    if total <= 0 or len(marginals) < 2:
+    if total <= 0:
         return None
     ridits: dict[float, float] = {}
     below = 0
@@ -318,7 +318,7 @@ def _alpha(labels: int, inside: float, by_chance: float) -> float | None:
 
     Chance is drawn without replacement: labels / (labels - 1) times as much.
     """
-    if labels < 2 or by_chance <= 0.0:
+    if by_chance <= 0.0:
         return None
     return 1.0 - (labels - 1) / labels * inside / by_chance
 

@@ -129,21 +129,34 @@ def test_full_agreement_on_two_values_is_one() -> None:
     assert (alpha_nominal(sums), alpha_ordinal(sums), alpha_interval(sums)) == (1.0, 1.0, 1.0)
 
 
-def test_a_correction_alone_has_no_alpha() -> None:
-    correction = Coincidences()
-    correction.add(unit_contribution({"1": 1, "2": 1}, numeric=True), -1)
+@pytest.mark.parametrize(
+    ("out", "into"),
+    [(["1", "2"], []), (["1", "2"], ["1", "1"]), (["1", "2"], ["2", "2", "2"]), (["1"] * 4, ["1", "1"])],
+    ids=["fewer labels", "as many", "more", "one unit less"],
+)
+def test_a_correction_alone_is_something_without_alpha(out: list[str], into: list[str]) -> None:
+    correction = sums_of([into] * (len(out) // 2 if out[0] == out[1] else 1), numeric=True)
+    correction.add(unit_contribution(Counter(out), numeric=True), -1)
     assert not correction.is_empty
     assert (alpha_nominal(correction), alpha_ordinal(correction), alpha_interval(correction)) == (None, None, None)
 
 
 def test_rounding_is_no_spread() -> None:
-    """Taken out again, ratings leave 1e-17 of each moment behind; that is nothing to divide by."""
-    sums = sums_of([["0.1", "0.7"]] * 30 + [["0.3", "0.3"]], numeric=True)
-    for _ in range(30):
-        sums.add(unit_contribution({"0.1": 1, "0.7": 1}, numeric=True), -1)
-    assert sums.sum != 0.6  # the rounding that this test is about is there
-    assert alpha_interval(sums) is None
-    sums.add(unit_contribution({"0.3": 2}, numeric=True), -1)
+    """Equal ratings seem to differ by 1e-17, which is nothing to divide by."""
+    looked_spread = 0
+    for rating in range(1, 50):
+        sums = sums_of([[f"{rating / 10:.12g}"] * 3] * 30, numeric=True)
+        looked_spread += sums.sum_squares / sums.values > (sums.sum / sums.values) ** 2
+        assert alpha_interval(sums) is None
+    assert looked_spread > 5
+
+
+def test_what_is_taken_out_leaves_no_rounding_behind() -> None:
+    sums = Coincidences()
+    units = [unit_contribution({f"{i / 10:.12g}": 1, "0.7": 2}, numeric=True) for i in range(20, 50)]
+    for sign in (1, -1):
+        for unit in units:
+            sums.add(unit, sign)
     assert sums == Coincidences()
 
 
@@ -159,7 +172,9 @@ def test_ordinal_takes_every_rating(text: str) -> None:
 
 
 def test_equal_numbers_have_one_rank() -> None:
-    assert alpha_ordinal(sums_of([["1", "1.0"], ["2", "2"]])) == pytest.approx(1.0)
+    units = [["1", "2"], ["1.0", "2"], ["1", "1.0"], ["2", "2"], ["3", "2"]]
+    same = [[value.removesuffix(".0") for value in unit] for unit in units]
+    assert alpha_ordinal(sums_of(units)) == pytest.approx(alpha_ordinal(sums_of(same)), rel=1e-12)
 
 
 def test_a_rating_that_is_no_number_is_refused() -> None:
@@ -226,6 +241,14 @@ class TestBounds:
         assert forward == backward
         other = unit_contribution(dict.fromkeys(values, 2) | {"90": 1})
         assert {pair for pair, _ in other.weights} != {pair for pair, _ in forward.weights}
+
+    def test_no_rating_is_drawn_more_than_another(self) -> None:
+        """Units differ by one label only; over all of them every rating must have had its turn."""
+        values = [f"{i}" for i in range(80)]
+        units = [unit_contribution(dict.fromkeys(values, 1) | {values[i]: 2}) for i in range(40)]
+        turns = Counter(value for unit in units for value in {value for pair, _ in unit.weights for value in pair})
+        assert len(turns) == 80
+        assert max(turns.values()) < 40
 
     def test_long_labels_stay_apart_and_short(self) -> None:
         long = ["x" * 300 + end for end in "ab"]
