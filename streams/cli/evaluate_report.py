@@ -78,17 +78,21 @@ def as_tables(result: Evaluation, passes: Passes, data: Dataset, repeated: int) 
 
 
 def _methods(result: Evaluation, passes: Passes, data: Dataset) -> Table:
-    table = Table()
-    for heading in ("method", "accuracy", "ECE", "ECE, calibrated", "labeler ranking"):
+    table = Table(
+        caption=f"ECE: over the {len(passes.rest):,} items whose truth was not revealed; ranking: Spearman correlation "
+        "of estimated and true accuracy of labelers; streaming: as each item got its last label",
+        caption_justify="left",
+    )
+    for heading in ("method", "accuracy", "ECE", "ECE, calibrated", "ranking"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for name, score in result.baselines.items():
         table.add_row(TITLES[name], number(score.accuracy), number(score.ece), "", number(score.spearman))
     table.add_section()
     early = passes.informed.streaming
     ece = [calibration_error(forecasts, data.truth, passes.rest) for forecasts in (early.raw, early.calibrated)]
-    table.add_row("labelwatch, while streaming", number(result.accuracy_streaming), *map(number, ece), "")
+    table.add_row("labelwatch, streaming", number(result.accuracy_streaming), *map(number, ece), "")
     table.add_row(
-        "labelwatch, at the end",
+        "labelwatch, final",
         *map(number, (result.accuracy_final, result.ece_raw, result.ece_calibrated, result.spearman)),
     )
     return table

@@ -89,9 +89,9 @@ METHODS: Final[Mapping[str, Callable[[Dataset], Opinion]]] = {
 }
 TITLES: Final[Mapping[str, str]] = {
     "majority": "majority vote",
-    "dawid_skene": "Dawid-Skene, batch",
-    "one_coin": "one-coin Dawid-Skene, batch",
-    GLAD: "GLAD, batch",
+    "dawid_skene": "Dawid-Skene",
+    "one_coin": "one-coin Dawid-Skene",
+    GLAD: "GLAD",
 }
 
 

@@ -82,7 +82,7 @@ def test_a_seed_gives_the_same_figures_again_and_another_seed_another_order(crow
 def test_people_get_a_table_and_are_told_how_to_get_the_other_methods(crowd: Path) -> None:
     result = run(crowd)
     assert result.exit_code == 0
-    for text in ("majority vote", "labelwatch, while streaming", "labelwatch, at the end", "40 of them revealed"):
+    for text in ("majority vote", "labelwatch, streaming", "labelwatch, final", "40 of them revealed"):
         assert text in result.stdout
     assert "us of CPU a label" in result.stdout
     assert "pip install 'labelwatch[bench]'" in result.stderr
