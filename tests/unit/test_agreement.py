@@ -16,6 +16,7 @@ from detectors.agreement import (
     MAX_VALUES,
     NOTHING,
     SCALE,
+    SMALL,
     Coincidences,
     alpha_interval,
     alpha_nominal,
@@ -249,6 +250,15 @@ class TestBounds:
         turns = Counter(value for unit in units for value in {value for pair, _ in unit.weights for value in pair})
         assert len(turns) == 80
         assert max(turns.values()) < 40
+
+    def test_only_small_units_are_remembered(self) -> None:
+        """A large one is a hundred times their size and hardly ever seen again."""
+        small, large = ({f"{self}{i}": 2 for i in range(count)} for count in (SMALL, SMALL + 1))
+        before = agreement._remembered.cache_info()
+        assert unit_contribution(small) is unit_contribution(small)
+        assert unit_contribution(large) is not unit_contribution(large)
+        after = agreement._remembered.cache_info()
+        assert (after.hits - before.hits, after.misses - before.misses) == (1, 1)
 
     def test_long_labels_stay_apart_and_short(self) -> None:
         long = ["x" * 300 + end for end in "ab"]
