@@ -21,7 +21,8 @@ def test_ece_bins_do_not_let_errors_cancel_across_them() -> None:
 
 
 def test_certainty_is_in_the_last_bin_and_a_border_in_the_upper_one() -> None:
-    assert expected_calibration_error([1.0, 0.95], [True, False]) == pytest.approx((1.95 - 1) / 2)
+    assert expected_calibration_error([1.0, 0.95], [False, True]) == pytest.approx((1.95 - 1) / 2)
+    assert expected_calibration_error([1.0], [False]) == 1.0
     assert expected_calibration_error([0.5, 0.45], [True, False]) == pytest.approx((0.5 + 0.45) / 2)
 
 

@@ -115,7 +115,7 @@ def test_time_is_of_the_models_work_and_blind_to_one_busy_moment(monkeypatch: py
 
     # As before, but that the machine was away for a second within the fourth label.
     ticks = count(step=3_000)
-    away = (tick + (1_000_000_000 if tick > 7 * 3_000 else 0) for tick in ticks)
+    away = (tick + (1_000_000_000 if tick > 6 * 3_000 else 0) for tick in ticks)
     late = passed(Votes(), clock=lambda: next(away)).us_per_label
     assert late == pytest.approx(3 + 3 / 11)
 
