@@ -1,7 +1,7 @@
 """Agreement beyond chance: Krippendorff's alpha, from counts of coincidences that add up in any order.
 
 Sources: K. Krippendorff, *Content Analysis: An Introduction to Its Methodology* (reliability chapter), and his
-*Computing Krippendorff's Alpha-Reliability* (2011), whose section C and D are ``unit_contribution`` and the alphas.
+*Computing Krippendorff's Alpha-Reliability* (2011), sections C (coincidences of incomplete data) and D (metrics).
 
 A *unit* is a task as one segment (project, task type, vendor) sees it: the standing labels of that vendor's labelers,
 one each. It belongs whole to one window, its home. When one of its labels is added, replaced or arrives late, the owner
@@ -168,7 +168,7 @@ def unit_contribution(counts: Mapping[str, int], *, numeric: bool = False) -> Co
     other, and always the same sample of the same counts. Moments are never sampled.
 
     Args:
-        counts: canonical label to the number of labelers (>= 1) whose standing label it is.
+        counts: canonical label to the number of labelers whose standing label it is; never zero.
         numeric: whether the labels are ratings, which have moments, too. The same for all units of a segment.
 
     Raises:
