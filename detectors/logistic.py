@@ -176,20 +176,22 @@ class BayesianLogistic(base.Classifier):  # type: ignore[misc]  # river has no t
         if self._posterior is not None:
             return self._posterior
         covariance: Matrix = np.linalg.inv(self._prior[0] + self._evidence[0])
-        covariance = (covariance + covariance.T) / 2.0
         mean: Vector = covariance @ (self._prior[1] + self._evidence[1])
         self._posterior = mean, covariance
         rising = [i for i, name in enumerate(self._names, 1) if name in (self.increasing or ())]
-        weights = mean.copy()
+        weights, plain = mean.tolist(), covariance.tolist()
         for i in rising:
             if weights[i] < 0.0:  # the others as they are believed to be where this weight is 0
-                weights -= covariance[:, i] * (weights[i] / covariance[i, i])
-        weights[rising] = np.maximum(weights[rising], 0.0)
-        self._weights = weights.tolist()
-        plain = covariance.tolist()
+                ratio = weights[i] / plain[i][i]
+                weights = [weight - ratio * row[i] for weight, row in zip(weights, plain, strict=True)]
+        for i in rising:
+            weights[i] = max(weights[i], 0.0)
+        self._weights = weights
+        # x' C x as a sum over i of x_i (C_ii x_i + 2 sum over later j of C_ij x_j), without the rising ones
         moved = [i for i in range(len(plain)) if i not in rising]
-        # x' C x as a sum over i of x_i (C_ii x_i + 2 sum over later j of C_ij x_j)
-        self._variances = [(i, [(j, plain[i][j] * (1 if j == i else 2)) for j in moved if j >= i]) for i in moved]
+        self._variances = [
+            (i, [(i, plain[i][i]), *((j, 2.0 * plain[i][j]) for j in moved[at:])]) for at, i in enumerate(moved, 1)
+        ]
         return self._posterior
 
 
@@ -242,7 +244,7 @@ class LogisticFamily:
         self._template = template
         self._max_members = max_members
         precision, shift = template.prior
-        self._between: Vector = np.diag(precision) / (1.0 - common)
+        self._between: Matrix = precision / (1.0 - common)
         self._start = precision / common, shift / common
         self._sum = np.zeros_like(precision), np.zeros_like(shift)
         self._stranger = _Member(template.clone())
@@ -300,8 +302,8 @@ class LogisticFamily:
     def _passed(self, precision: Matrix, shift: Vector) -> tuple[Matrix, Vector]:
         """A Gaussian of one level's weights as seen from the other: wider by the variance between members."""
         between = self._between
-        inner: Matrix = np.linalg.inv(precision + np.diag(between))
-        return np.diag(between) - between[:, None] * inner * between, between * (inner @ shift)
+        share: Matrix = between @ np.linalg.inv(precision + between)
+        return between - share @ between, share @ shift
 
 
 def _plain(gaussian: tuple[Matrix, Vector]) -> list[list[float]]:
