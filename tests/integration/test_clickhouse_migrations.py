@@ -206,6 +206,16 @@ def test_rows_older_than_the_retention_go_and_replayed_history_stays(client: Any
     assert client.query("SELECT event_id FROM annotation_scores_current").result_rows == [("replayed",)]
 
 
+def test_closed_tasks_go_after_90_days(client: Any) -> None:
+    migrate(client)
+    client.command(
+        "INSERT INTO closed_tasks (task_id, closed_at) VALUES"
+        " ('old', now() - INTERVAL 91 DAY), ('kept', now() - INTERVAL 89 DAY)"
+    )
+    client.command("OPTIMIZE TABLE closed_tasks FINAL")
+    assert client.query("SELECT task_id FROM closed_tasks").result_rows == [("kept",)]
+
+
 SCALARS = {str: {"String"}, float: {"Float64"}, bool: {"Bool", "UInt8"}}
 INTEGERS = re.compile(r"U?Int(8|16|32|64)|DateTime64\(3, 'UTC'\)")
 TIMES = {

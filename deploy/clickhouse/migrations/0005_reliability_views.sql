@@ -75,7 +75,7 @@ CREATE VIEW IF NOT EXISTS labeler_reliability_current
     labeler_id String COMMENT 'The person or model that is judged.',
     as_of DateTime64(3, 'UTC') COMMENT 'Minute of event time up to which the labeler''s work is in it.',
     form LowCardinality(String) COMMENT 'What was estimated: confusion (accuracy by class), one_coin (a single accuracy), rating (bias and precision) or subjective (no accuracy).',
-    labels UInt64 COMMENT 'Answers so far, revisions not counted again.',
+    labels UInt64 COMMENT 'Answers so far.',
     accuracy Nullable(Float64) COMMENT 'Probability that an answer is right; NULL where there is no right answer.',
     accuracy_low Nullable(Float64) COMMENT 'Lower bound of its 90 % credible interval. Rank by this one: few answers make it low.',
     accuracy_high Nullable(Float64) COMMENT 'Upper bound of its 90 % credible interval.',
@@ -88,7 +88,7 @@ CREATE VIEW IF NOT EXISTS labeler_reliability_current
     confused_answer String COMMENT 'The answer given in its place; empty where there is none.',
     confused_share Nullable(Float64) COMMENT 'Share of tasks with that true label that got that answer.',
     stability Nullable(Float64) COMMENT 'Subjective projects: share of repeated tasks answered as before; NULL without repeats.',
-    distance Nullable(Float64) COMMENT 'Subjective projects: how far the answers are spread otherwise than those of comparable labelers (0 the same, 1 disjoint).',
+    distance Nullable(Float64) COMMENT 'Subjective projects: how far the answers are spread otherwise than those of comparable labelers.',
     attention Nullable(Float64) COMMENT 'Subjective projects: accuracy on attention checks; NULL without any.',
     confusion_true Array(String) COMMENT 'The confusion counts, beside confusion_answer and confusion_weight: the true label.',
     confusion_answer Array(String) COMMENT 'The answer that was given.',
@@ -129,7 +129,7 @@ CREATE VIEW IF NOT EXISTS labeler_leaderboard
     accuracy Nullable(Float64) COMMENT 'Probability that an answer is right; NULL where there is no right answer, and for ratings.',
     accuracy_high Nullable(Float64) COMMENT 'Upper bound of its 90 % credible interval.',
     effective_labels Float64 COMMENT 'Answers that the estimate rests on, older ones counted for less.',
-    labels UInt64 COMMENT 'Answers so far, revisions not counted again.',
+    labels UInt64 COMMENT 'Answers so far.',
     spammer_score Nullable(Float64) COMMENT 'How far answers depend on the truth (Raykar and Yu 2012): 0 answers blindly, 1 answers perfectly; NULL where it does not apply.',
     bias_label String COMMENT 'The class answered more often than it is true; empty where there is none.',
     bias Nullable(Float64) COMMENT 'By how much: excess share of bias_label among answers (0 to 1); for ratings the mean error in the rating''s unit.',
@@ -138,7 +138,7 @@ CREATE VIEW IF NOT EXISTS labeler_leaderboard
     confused_answer String COMMENT 'The answer given in its place; empty where there is none.',
     confused_share Nullable(Float64) COMMENT 'Share of tasks with that true label that got that answer.',
     stability Nullable(Float64) COMMENT 'Subjective projects: share of repeated tasks answered as before; NULL without repeats.',
-    distance Nullable(Float64) COMMENT 'Subjective projects: how far the answers are spread otherwise than those of comparable labelers (0 the same, 1 disjoint).',
+    distance Nullable(Float64) COMMENT 'Subjective projects: how far the answers are spread otherwise than those of comparable labelers.',
     attention Nullable(Float64) COMMENT 'Subjective projects: accuracy on attention checks; NULL without any.',
     form LowCardinality(String) COMMENT 'What was estimated: confusion (accuracy by class), one_coin (a single accuracy), rating (bias and precision) or subjective (no accuracy).',
     last_seen DateTime64(3, 'UTC') COMMENT 'Minute of event time of the latest change. Bound it to leave out labelers who are gone.'
@@ -267,7 +267,7 @@ GROUP BY
     project_id,
     task_type,
     bin
-COMMENT 'Reliability diagram of confidence: forecasts in ten bins beside what came true, by day of the truth, project and task type; also for raw confidence. Figures of a day in one row: calibration_daily. Bound day.';
+COMMENT 'Reliability diagram of confidence: forecasts in ten bins beside what came true, by day of the truth, project and task type; also for raw confidence. Figures of a day in one row: calibration_daily. Bound day and project_id.';
 
 CREATE VIEW IF NOT EXISTS calibration_daily
 (
@@ -313,81 +313,94 @@ GROUP BY
     day,
     project_id,
     task_type
-COMMENT 'How well confidence was calibrated, one row a day of the truth, project and task type: ECE and Brier score, also of raw confidence. Bound day.';
+COMMENT 'How well confidence was calibrated, one row a day of the truth, project and task type: ECE and Brier score, also of raw confidence. Bound day and project_id.';
 
 -- Krippendorff's alpha (2011, Computing Krippendorff's Alpha-Reliability), as detectors/agreement.py defines it:
--- 1 - (n - 1) / n * o / e, with n answers, o the mean difference of the pairs inside tasks, and e the mean difference
--- of any two answers, drawn with replacement. The difference of two answers is
---   nominal   1 if they are unlike: e = 1 - sum of p^2, where p are the answers' shares;
---   ordinal   the squared distance of their mid-ranks, as shares of all answers: e = (1 - sum of p^3) / 6;
---   interval  the squared distance of their values: o = within / n, e = twice their variance.
--- Shares: an unordered pair's weight is that of both orders, so giving it to both of its answers counts each twice.
+-- 1 - (n - 1) / n * o / e, with n answers, o the mean difference of the pairs inside tasks, and e the mean difference of
+-- any two answers drawn with replacement. Everything is a share, so that the weights' unit (1e-9) cancels out.
+-- A weight is that of both orders of its pair, so an answer's number is half the weights it is in, those of a pair of
+-- equals twice: arrayConcat(first, second) with arrayConcat(weight, weight) makes each answer's number twice.
 -- sumMap returns its keys in order, and leaves out those that come to 0.
+-- No lambda here captures an array, which ClickHouse would copy for every element (1.5 GB for an hour of 180,000 pairs).
 CREATE VIEW IF NOT EXISTS agreement_by_hour
 (
     hour DateTime('UTC') COMMENT 'Start of the hour of event time, UTC.',
     project_id LowCardinality(String) COMMENT 'Queue of tasks under one guideline.',
     task_type LowCardinality(String) COMMENT 'Kind of work.',
     vendor_id LowCardinality(String) COMMENT 'Who supplies the labelers.',
-    units Int64 COMMENT 'Tasks with comparable answers of two or more of the vendor''s labelers. A task counts once, in one hour.',
+    units Int64 COMMENT 'Tasks with comparable answers of two or more of the vendor''s labelers. A task counts once for a vendor, in one hour.',
     answers Int64 COMMENT 'Answers of those tasks.',
     alpha_nominal Nullable(Float64) COMMENT 'Krippendorff''s alpha, where answers are equal or not: 1 full agreement, 0 as by chance, below 0 worse. NULL where all answers are the same. Never average alphas.',
     alpha_ordinal Nullable(Float64) COMMENT 'Krippendorff''s alpha of answers that are numbers, by rank. NULL where one is no number, and where all are the same.',
     alpha_interval Nullable(Float64) COMMENT 'Krippendorff''s alpha of ratings, by squared difference. NULL for other labels, and where all are the same.'
 )
-AS
-WITH
-    arraySum(margins.2) AS n,
-    1 - arraySum(c -> pow(c / n, 2), margins.2) AS nominal_chance,
-    arrayAll(a -> match(a, '^-?[0-9]+([.][0-9]+)?(e[+-][0-9]+)?$'), margins.1) AS is_numeric,
-    arrayMap((c, upto) -> (upto - c / 2) / n, rank_margins.2, arrayCumSum(rank_margins.2)) AS mid_ranks,
-    (1 - arraySum(c -> pow(c / n, 3), rank_margins.2)) / 6 AS rank_chance,
-    arraySum(
-        (pair, w) -> w * pow(mid_ranks[indexOf(rank_margins.1, pair.1)] - mid_ranks[indexOf(rank_margins.1, pair.2)], 2),
-        rank_pairs.1,
-        rank_pairs.2
-    ) AS rank_apart,
-    rating_squares / answers AS mean_square,
-    mean_square - pow(rating_sum / answers, 2) AS variance,
-    (answers - 1) / answers AS unreplaced
-SELECT
+AS SELECT
     hour,
     project_id,
     task_type,
     vendor_id,
     units,
     answers,
-    if(length(margins.1) < 2, NULL, 1 - unreplaced * (2 * apart / n) / nominal_chance) AS alpha_nominal,
-    if(NOT is_numeric OR length(rank_margins.1) < 2, NULL, 1 - unreplaced * (2 * rank_apart / n) / rank_chance) AS alpha_ordinal,
-    if(variance <= 1e-10 * mean_square, NULL, 1 - unreplaced * (rating_within / answers) / (2 * variance)) AS alpha_interval
+    if(undefined OR nominal_by_chance <= 0, NULL, 1 - (answers - 1) / answers * nominal_inside / nominal_by_chance) AS alpha_nominal,
+    if(undefined OR NOT numbers OR ordinal_by_chance <= 0, NULL, 1 - (answers - 1) / answers * ordinal_inside / ordinal_by_chance) AS alpha_ordinal,
+    if(answers < 2 OR rating_variance <= 1e-10 * mean_square, NULL, 1 - (answers - 1) / answers * (rating_within / answers) / (2 * rating_variance)) AS alpha_interval
 FROM
 (
     SELECT
-        toStartOfHour(p.window_start) AS hour,
-        project_id,
-        task_type,
-        vendor_id,
-        sum(p.agreement_units) AS units,
-        sum(p.agreement_values) AS answers,
-        sum(arraySum((a, b, w) -> if(a = b, 0, w), p.agreement_first, p.agreement_second, p.agreement_weight)) AS apart,
-        sumMap(arrayConcat(p.agreement_first, p.agreement_second), arrayConcat(p.agreement_weight, p.agreement_weight)) AS margins,
-        sumMap(
-            arrayMap(a -> toFloat64OrZero(a), arrayConcat(p.agreement_first, p.agreement_second)),
-            arrayConcat(p.agreement_weight, p.agreement_weight)
-        ) AS rank_margins,
-        sumMap(
-            arrayMap((a, b) -> (toFloat64OrZero(a), toFloat64OrZero(b)), p.agreement_first, p.agreement_second),
-            p.agreement_weight
-        ) AS rank_pairs,
-        sum(p.agreement_sum) AS rating_sum,
-        sum(p.agreement_sum_squares) AS rating_squares,
-        sum(p.agreement_within) AS rating_within
-    FROM window_partials AS p FINAL
-    GROUP BY
         hour,
         project_id,
         task_type,
-        vendor_id
-    HAVING answers > 0
+        vendor_id,
+        units,
+        answers,
+        pairs.2 AS weights,
+        toFloat64(arraySum(weights)) * 2 AS total,
+        -- Nominal: answers are alike or not.
+        arrayReduce('sumMap', [arrayConcat(pairs.1.1, pairs.1.2)], [arrayConcat(weights, weights)]) AS marginals,
+        answers < 2 OR total <= 0 OR length(marginals.1) < 2 AS undefined,
+        arraySum(arrayMap((first, second, weight) -> if(first = second, 0, weight), pairs.1.1, pairs.1.2, weights)) * 2 / total AS nominal_inside,
+        1 - arraySum(arrayMap(count -> toFloat64(count) * count, marginals.2)) / (total * total) AS nominal_by_chance,
+        -- Ordinal: squared distance of mid-ranks, as shares of all answers. Both ends of each pair are sorted by number;
+        -- a run of equal numbers has the mid-rank between the sums before and after it; then back in order of pairs, so
+        -- that the two ends of a pair are neighbours. The expected distance of mid-ranks is (1 - sum of p ^ 3) / 6.
+        arrayAll(label -> match(label, '^-?[0-9]+(\\.[0-9]+)?(e[+-][0-9]+)?$'), marginals.1) AS numbers,
+        arraySort(arrayZip(arrayMap(label -> toFloat64OrZero(label), arrayConcat(pairs.1.1, pairs.1.2)),
+                           arrayConcat(arrayEnumerate(weights), arrayEnumerate(weights)),
+                           arrayConcat(weights, weights))) AS ends,
+        arrayCumSum(ends.3) AS after,
+        arrayMap((previous, number) -> previous != number, arrayPushFront(arrayPopBack(ends.1), nan), ends.1) AS is_first,
+        arrayPushBack(arrayPopFront(is_first), 1) AS is_last,
+        arrayFill((x, keep) -> keep, arrayMap((sum, weight) -> sum - weight, after, ends.3), is_first) AS run_before,
+        arrayReverseFill((x, keep) -> keep, after, is_last) AS run_after,
+        arrayMap((low, high) -> (toFloat64(low) + high) / 2 / total, run_before, run_after) AS ridits,
+        arraySort((ridit, pair) -> pair, ridits, ends.2) AS ridits_by_pair,
+        arraySum(arrayMap((distance, place, weight) -> if(place % 2 = 0, distance * distance * weight, 0),
+            arrayDifference(ridits_by_pair), arrayEnumerate(ends), arraySort((weight, pair) -> pair, ends.3, ends.2))) * 2 / total AS ordinal_inside,
+        (1 - arraySum(arrayMap((count, is_last) -> if(is_last, pow(count, 3), 0.), arrayMap((low, high) -> (toFloat64(high) - low) / total, run_before, run_after), is_last))) / 6 AS ordinal_by_chance,
+        -- Interval: from the moments, so that any number of different ratings is as cheap as two.
+        rating_within,
+        rating_squares / answers AS mean_square,
+        mean_square - pow(rating_sum / answers, 2) AS rating_variance
+    FROM
+    (
+        SELECT
+            toStartOfHour(p.window_start) AS hour,
+            project_id,
+            task_type,
+            vendor_id,
+            sum(p.agreement_units) AS units,
+            sum(p.agreement_values) AS answers,
+            sumMap(arrayZip(p.agreement_first, p.agreement_second), p.agreement_weight) AS pairs,
+            sum(p.agreement_sum) AS rating_sum,
+            sum(p.agreement_sum_squares) AS rating_squares,
+            sum(p.agreement_within) AS rating_within
+        FROM window_partials AS p FINAL
+        GROUP BY
+            hour,
+            project_id,
+            task_type,
+            vendor_id
+        HAVING answers > 0
+    )
 )
 COMMENT 'Agreement of a vendor''s labelers by hour of event time, project and task type: Krippendorff''s alpha of the tasks that two or more of them answered. Bound hour in every query.';
