@@ -18,11 +18,13 @@ from river import base
 Matrix = NDArray[Any]
 Vector = NDArray[Any]
 
-#: Newton's method on an increasing function with slope >= 1; it stops at a step below this, after about five.
+#: Newton's method stops at a step below this, after about five; bisection alone would need up to a hundred.
 _SMALLEST_STEP: Final = 1e-12
-_MAX_STEPS: Final = 50
+_MAX_STEPS: Final = 100
 #: A probability is never stated beyond this, whatever was learned: nobody can know it better.
 _CLOSEST: Final = 1e-6
+#: Features beyond it are not standardised; their squares, summed, would leave nothing of the prior's digits.
+_LARGEST: Final = 1e4
 _PROBIT: Final = math.pi / 8.0
 
 
@@ -83,12 +85,14 @@ class BayesianLogistic(base.Classifier):  # type: ignore[misc]  # river has no t
         self._grow([name for name in {**(mean or {}), **(spread or {})} if name != "intercept"])
 
     def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None:
-        """Take an outcome into account, as if seen w times. Raises ValueError at a feature that is not finite."""
+        """Take an outcome into account, as if seen w times. Raises ValueError at a feature that is NaN or huge."""
+        _refuse_unscaled(x)
         self._grow([name for name in x if name not in self._names])
         self.learn(self._vector(x), bool(y), weight=w)
 
     def predict_proba_one(self, x: Mapping[str, float]) -> dict[bool, float]:
-        """Probability of False and of True; features never seen count nothing."""
+        """Probability of False and of True; features never seen count nothing. Raises ValueError like learn_one."""
+        _refuse_unscaled(x)
         right = self.probability(self._vector(x))
         return {False: 1.0 - right, True: right}
 
@@ -109,7 +113,9 @@ class BayesianLogistic(base.Classifier):  # type: ignore[misc]  # river has no t
         return min(max(right, _CLOSEST), 1.0 - _CLOSEST)
 
     def learn(self, vector: Sequence[float], right: bool, offset: float = 0.0, weight: float = 1.0) -> None:
-        """Like learn_one, for features in their order."""
+        """Like learn_one, for features in their order. Raises ValueError at a weight below 0 or not finite."""
+        if not 0.0 <= weight < math.inf:
+            raise ValueError(f"an outcome's weight is a finite number from 0 on: {weight}")
         mean, covariance = self._settle()
         x = np.array(vector)
         start = offset + float(mean @ x)
@@ -150,10 +156,7 @@ class BayesianLogistic(base.Classifier):  # type: ignore[misc]  # river has no t
         self._posterior = None
 
     def _vector(self, x: Mapping[str, float]) -> list[float]:
-        vector = [1.0, *(float(x.get(name, 0.0)) for name in self._names)]
-        if not math.isfinite(sum(vector)):
-            raise ValueError(f"every feature must be a finite number: {dict(x)}")
-        return vector
+        return [1.0, *(float(x.get(name, 0.0)) for name in self._names)]
 
     def _grow(self, names: list[str]) -> None:
         """Take in features not seen before, with their prior and no evidence."""
@@ -195,15 +198,24 @@ class BayesianLogistic(base.Classifier):  # type: ignore[misc]  # river has no t
         return self._posterior
 
 
+def _refuse_unscaled(x: Mapping[str, float]) -> None:
+    if not all(abs(value) <= _LARGEST for value in x.values()):  # NaN neither
+        raise ValueError(f"features are standardised numbers, at most {_LARGEST:g} either way: {dict(x)}")
+
+
 def _settled(start: float, reach: float, right: float) -> float:
     """The logit at which it stands after an outcome: the root of logit - start - reach (right - sigmoid(logit))."""
     low, high = start - reach, start + reach
-    logit = start
+    logit, step = start, math.inf
     for _ in range(_MAX_STEPS):
         expected = sigmoid(logit)
         excess = logit - start - reach * (right - expected)
-        step = excess / (1.0 + reach * expected * (1.0 - expected))
-        logit = min(max(logit - step, low), high)
+        low, high = (low, logit) if excess > 0.0 else (logit, high)
+        newton = -excess / (1.0 + reach * expected * (1.0 - expected))
+        # Where the function bends Newton's method can jump to and fro: then halve the interval.
+        halve = abs(newton) > abs(step) / 2.0 or not low <= logit + newton <= high
+        step = (low + high) / 2.0 - logit if halve else newton
+        logit += step
         if abs(step) < _SMALLEST_STEP:
             break
     return logit
