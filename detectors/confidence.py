@@ -167,7 +167,7 @@ class ConfidenceModel:
     >>> for n in range(100):
     ...     model.learn("sentiment", sure, is_right=n % 10 < 7)
     >>> round(model.forecast("sentiment", sure), 3), round(model.forecast("image_class", sure), 3)
-    0
+    (0.711, 0.819)
     """
 
     def __init__(self, half_life: float = 2_000.0) -> None:
@@ -186,12 +186,12 @@ class ConfidenceModel:
         Best once per task, on the grounds of its last answers; where learned after each answer, with a weight of .25.
         """
         features, guess = _features(grounds)
-        calibration = self._calibration.setdefault(task_type, Calibration())
+        forecast = self._consensus.model(task_type).probability(features, guess)
+        self._consensus.learn(task_type, features, is_right, guess, weight)
+        self._calibration.setdefault(task_type, Calibration()).count(forecast, is_right)
         self._calibration.move_to_end(task_type)
         if len(self._calibration) > MAX_TASK_TYPES:
             self._calibration.popitem(last=False)
-        calibration.count(self._consensus.model(task_type).probability(features, guess), is_right)
-        self._consensus.learn(task_type, features, is_right, guess, weight)
 
     def forecast_annotation(self, task_type: str, grounds: Grounds) -> float:
         """Probability, never 0 or 1, that an annotation is right. Raises ValueError at what is not finite."""

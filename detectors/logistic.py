@@ -269,11 +269,10 @@ class LogisticFamily:
 
     def learn(self, name: str, vector: Sequence[float], right: bool, offset: float = 0.0, weight: float = 1.0) -> None:
         """Take an outcome of one member into account (see BayesianLogistic.learn)."""
-        member = self._members.get(name)
-        if member is None:
-            member = self._members[name] = _Member(self._template.clone())
+        member = self._members.get(name) or _Member(self._template.clone())
+        self._prepared(member).learn(vector, right, offset, weight)  # may refuse: nothing has changed yet
+        self._members[name] = member
         self._members.move_to_end(name)
-        self._prepared(member).learn(vector, right, offset, weight)
         self._tell(member)
         if len(self._members) > self._max_members:
             _, forgotten = self._members.popitem(last=False)
