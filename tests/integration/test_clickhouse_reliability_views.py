@@ -52,6 +52,7 @@ async def test_the_leaderboard_has_the_latest_of_each_labeler(sink: ClickHouseSi
     opinion = reliability_row(
         labeler_id="zoe", form="subjective", accuracy=None, accuracy_low=None, accuracy_high=None, stability=0.9
     )
+    await sink.fetch("SYSTEM STOP MERGES labeler_reliability")  # or they would hide that versions have met
     for row in [*history, lucky, opinion]:
         await sink.write({"labeler_reliability": [row]})
     found = await sink.fetch(
@@ -88,7 +89,9 @@ async def test_confusion_pairs_are_the_mistakes_of_the_latest_row(sink: ClickHou
         ),
         reliability_row(labeler_id="ben", confusion_true=[], confusion_answer=[], confusion_weight=[]),
     ]
+    await sink.fetch("SYSTEM STOP MERGES labeler_reliability")
     await sink.write({"labeler_reliability": rows})
+    await sink.write({"labeler_reliability": rows})  # a replay
     found = await sink.fetch(
         "SELECT labeler_id, true_label, answer, weight, share, last_seen FROM confusion_pairs ORDER BY weight DESC"
     )
@@ -105,7 +108,7 @@ async def test_calibration_by_hand(sink: ClickHouseSink) -> None:
         outcome_row("a", 0.95, is_right=True, raw_confidence=0.99, version=2),
         outcome_row("a", 0.15, is_right=False, version=1),  # was settled otherwise before
         outcome_row("b", 0.95, is_right=False, raw_confidence=0.99),
-        outcome_row("c", 1.0, is_right=True, raw_confidence=0.99),
+        outcome_row("c", 1.0, is_right=True, raw_confidence=0.5),
         outcome_row("d", 0.7, is_right=True, raw_confidence=0.5),
         outcome_row("e", 0.72, is_right=False, raw_confidence=0.5),
         outcome_row("f", 0.0, is_right=False, raw_confidence=0.3),
@@ -113,6 +116,7 @@ async def test_calibration_by_hand(sink: ClickHouseSink) -> None:
         outcome_row("other day", 0.6, is_right=True, settled_at=START_MS + DAY_MS),
         outcome_row("other type", 0.1, is_right=True, task_type="text_class"),
     ]
+    await sink.fetch("SYSTEM STOP MERGES confidence_outcomes")
     for row in rows:
         await sink.write({"confidence_outcomes": [row]})
     day = "WHERE day = '2026-01-05' AND project_id = 'animals' AND task_type = 'image_class'"
@@ -124,9 +128,9 @@ async def test_calibration_by_hand(sink: ClickHouseSink) -> None:
     assert bins == [
         (0, 1, 0, 0.0, 0.0, 0, 0, None, None),
         (3, 0, 0, None, None, 1, 0, 0.3, 0.0),
-        (5, 0, 0, None, None, 2, 1, 0.5, 0.5),
+        (5, 0, 0, None, None, 3, 2, 0.5, 2 / 3),
         (7, 2, 1, pytest.approx(0.71), 0.5, 0, 0, None, None),
-        (9, 3, 2, pytest.approx(2.9 / 3), 2 / 3, 3, 2, pytest.approx(0.99), 2 / 3),
+        (9, 3, 2, pytest.approx(2.9 / 3), 2 / 3, 2, 1, pytest.approx(0.99), 0.5),
     ]
     ((tasks, right, mean, raw_mean, ece, raw_ece, brier, raw_brier),) = await sink.fetch(
         f"""SELECT tasks, share_right, mean_confidence, raw_mean_confidence, ece, raw_ece, brier, raw_brier
@@ -134,11 +138,11 @@ async def test_calibration_by_hand(sink: ClickHouseSink) -> None:
     )
     assert (tasks, right) == (6, 0.5)
     assert mean == pytest.approx((0.95 + 0.95 + 1.0 + 0.7 + 0.72) / 6)
-    assert raw_mean == pytest.approx((3 * 0.99 + 2 * 0.5 + 0.3) / 6)
+    assert raw_mean == pytest.approx((2 * 0.99 + 3 * 0.5 + 0.3) / 6)
     assert ece == pytest.approx((abs(2.9 - 2) + abs(1.42 - 1) + 0) / 6)
-    assert raw_ece == pytest.approx((abs(2.97 - 2) + abs(1.0 - 1) + 0.3) / 6)
+    assert raw_ece == pytest.approx((abs(1.98 - 1) + abs(1.5 - 2) + 0.3) / 6)
     assert brier == pytest.approx((0.05**2 + 0.95**2 + 0 + 0.3**2 + 0.72**2 + 0) / 6)
-    assert raw_brier == pytest.approx((0.01**2 + 0.99**2 + 0.01**2 + 2 * 0.5**2 + 0.3**2) / 6)
+    assert raw_brier == pytest.approx((0.01**2 + 0.99**2 + 3 * 0.5**2 + 0.3**2) / 6)
     found = await sink.fetch("SELECT day, task_type, tasks, ece FROM calibration_daily ORDER BY day, task_type")
     assert found == [
         (date(2026, 1, 5), "image_class", 6, ece),
@@ -167,6 +171,8 @@ async def test_a_tasks_truth_is_the_rows(sink: ClickHouseSink) -> None:
         task("reviewed", "fox", "review", gold_label="dog", is_subjective=True),
     ]
     review = ReviewRow("p", "bare", "", "rob", START_MS, "cat", None, START_MS, 0, 1)
+    await sink.fetch("SYSTEM STOP MERGES task_confidence")
+    await sink.write({"task_confidence": [task("gold", None, "", version=0)]})
     await sink.write({"task_confidence": tasks, "reviews": [review]})
     found = await sink.fetch(
         """SELECT task_id, truth, truth_source, raw_confidence, entropy, posterior, is_subjective

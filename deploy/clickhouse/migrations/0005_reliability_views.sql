@@ -341,9 +341,9 @@ AS SELECT
     vendor_id,
     units,
     answers,
-    if(undefined OR nominal_by_chance <= 0, NULL, 1 - (answers - 1) / answers * nominal_inside / nominal_by_chance) AS alpha_nominal,
-    if(undefined OR NOT numbers OR ordinal_by_chance <= 0, NULL, 1 - (answers - 1) / answers * ordinal_inside / ordinal_by_chance) AS alpha_ordinal,
-    if(answers < 2 OR rating_variance <= 1e-10 * mean_square, NULL, 1 - (answers - 1) / answers * (rating_within / answers) / (2 * rating_variance)) AS alpha_interval
+    if(nominal_by_chance > 0, 1 - (answers - 1) / answers * nominal_inside / nominal_by_chance, NULL) AS alpha_nominal,
+    if(numbers AND ordinal_by_chance > 0, 1 - (answers - 1) / answers * ordinal_inside / ordinal_by_chance, NULL) AS alpha_ordinal,
+    if(rating_variance > 1e-10 * mean_square, 1 - (answers - 1) / answers * (rating_within / answers) / (2 * rating_variance), NULL) AS alpha_interval
 FROM
 (
     SELECT
@@ -357,7 +357,6 @@ FROM
         toFloat64(arraySum(weights)) * 2 AS total,
         -- Nominal: answers are alike or not.
         arrayReduce('sumMap', [arrayConcat(pairs.1.1, pairs.1.2)], [arrayConcat(weights, weights)]) AS marginals,
-        answers < 2 OR total <= 0 OR length(marginals.1) < 2 AS undefined,
         arraySum(arrayMap((first, second, weight) -> if(first = second, 0, weight), pairs.1.1, pairs.1.2, weights)) * 2 / total AS nominal_inside,
         1 - arraySum(arrayMap(count -> toFloat64(count) * count, marginals.2)) / (total * total) AS nominal_by_chance,
         -- Ordinal: squared distance of mid-ranks, as shares of all answers. Both ends of each pair are sorted by number;
