@@ -29,7 +29,7 @@ CONSENSUS_PRIOR: Final[Mapping[str, tuple[float, float]]] = {
     "handling": (0.0, 0.3),
 }
 ANNOTATION_PRIOR: Final[Mapping[str, tuple[float, float]]] = {
-    "intercept": (1.0, 0.5),
+    "intercept": (2.0, 0.6),
     "posterior": (0.8, 0.6),
     "certainty": (0.0, 0.3),
     "votes": (0.6, 0.5),
@@ -72,8 +72,9 @@ class Grounds(NamedTuple):
 def _features(grounds: Grounds) -> tuple[list[float], float]:
     """Bounded features, centred on what is usual, in the order of the priors, and the logit of a guess.
 
-    Against a guess, since 1 of 2 and 1 of 10 labels say the same at probabilities of .5 and .1. Raises ValueError at
-    what is not a finite number; what is out of range by rounding is taken for the end of its range.
+    Posterior and votes are taken against a guess, at which .5 of two labels says as little as .1 of ten. The logarithm
+    keeps a posterior of many answers, wrongly taken for independent, from drowning everything else. Raises ValueError
+    at what is not a finite number; what is out of range by rounding is taken for the end of its range.
     """
     posterior, entropy, labels, classes, share, accuracy, handling = grounds
     if handling is None:
@@ -85,14 +86,13 @@ def _features(grounds: Grounds) -> tuple[list[float], float]:
     log_others = math.log(classes - 1)
     above_guess = _logit(posterior, _CLOSEST) + log_others
     votes = _logit((min(max(share, 0.0), 1.0) * labels + 1.0 / classes) / (labels + 1), _CLOSEST) + log_others
-    skill = (_logit(accuracy, 0.01) + log_others) / 2.0
     return [
         1.0,
         math.copysign(math.log1p(abs(above_guess)), above_guess) - 1.75,
         min(max(1.0 - entropy / math.log(classes), 0.0), 1.0) - 0.7,
         votes - 1.25,
         math.log(labels) / 2.0 - 1.0,
-        min(max(skill, -0.5), 2.5) - 0.7,
+        _logit(accuracy, 0.01) / 2.0 - 0.7,
         math.tanh(handling),
     ], -log_others
 

@@ -1,13 +1,21 @@
-"""Consensus on one task: the labels so far, latest per labeler, and what most of them say."""
+"""A task: the answers given to it, latest per labeler, what is known of its truth, and what is believed of it.
+
+What the answers mean for the true label is a matter of the label space's model (`detectors.beliefs`); the task only
+keeps what that model has to take back or do again when the next answer, or the truth, arrives.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
 #: Answers and event ids remembered per task; beyond it the oldest are forgotten, so a runaway task stays bounded.
 MAX_ANSWERS: Final = 1_000
+#: Answers per task that vote: the latest to arrive. What earlier ones said of their labelers stands; it is not revised.
+MAX_VOTES: Final = 32
 
 
 @lru_cache(maxsize=65_536)
@@ -16,15 +24,64 @@ def shared(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+class LabelSpace(NamedTuple):
+    """Where labels are comparable: one project's tasks of one type."""
+
+    project_id: str
+    task_type: str
+
+
+class Truth(NamedTuple):
+    """An observed true label: who says so, and when (ms). Of two the greater ``rank`` stands, whichever came last."""
+
+    label: str
+    source: str
+    """``gold`` (the annotation carried it) or ``review`` (somebody looked)."""
+    at_ms: int
+
+    @property
+    def rank(self) -> tuple[bool, int, str]:
+        """A review is a later look than gold; of the same kind the later counts."""
+        return (self.source == "review", self.at_ms, self.label)
+
+
+class Belief(NamedTuple):
+    """What is believed of a task's true label.
+
+    Attributes:
+        label: the consensus; None while nobody gave a comparable answer.
+        raw_confidence: posterior probability of ``label`` (0 to 1), not calibrated.
+        entropy: of the posterior, in nats.
+        posterior: class to probability; sums to 1, less what an open set leaves to labels that nobody gave.
+    """
+
+    label: str | None
+    raw_confidence: float
+    entropy: float
+    posterior: dict[str, float]
+
+
+NOTHING: Final = Belief(None, 0.0, 0.0, {})
+
+
+@dataclass(slots=True)
 class Answer:
-    """One labeler's standing answer: the canonical label and when it was submitted (ms).
+    """One labeler's standing answer.
 
     The label is None where it is free: a text or spans, long, and no two alike. It casts no vote.
     """
 
     label: str | None
     submitted_ms: int
+    vendor_id: str = ""
+    clock: float = 0.0
+    """Its labeler's forgetting clock when it was given, in half-lives (`detectors.forgetting`)."""
+    is_counted: bool = False
+    """Whether its share is in its labeler's evidence."""
+    gold_correct: bool | None = None
+    """What its window has counted: whether it gave the true label; None before that was known."""
+    agrees: bool | None = None
+    """What its window has counted: whether it agreed with the consensus; None without one."""
 
     @property
     def rank(self) -> tuple[int, bool, str]:
@@ -37,14 +94,10 @@ class Task:
     """What is known about one task of one project.
 
     >>> task = Task("captions", "t1", "image_class")
-    >>> task.answer("ann", "cat", 1_000), task.answer("bob", "cat", 2_000), task.answer("cy", "dog", 3_000)
-    (None, True, False)
-    >>> task.consensus()
-    ('cat', 0.6666666666666666)
-    >>> task.answer("cy", "cat", 4_000)
+    >>> task.stand("ann", Answer("cat", 2_000)) is None
     True
-    >>> task.consensus()
-    ('cat', 1.0)
+    >>> task.stand("ann", Answer("dog", 1_000)).label, task.answers["ann"].label  # an earlier one that came late
+    ('dog', 'cat')
     """
 
     project_id: str
@@ -53,18 +106,27 @@ class Task:
     answers: dict[str, Answer] = field(default_factory=dict)
     event_offsets: dict[int, int] = field(default_factory=dict)
     """Hash of each event counted here to the source offset at which it was counted."""
-    gold: Answer | None = None
-    """The known answer, where an annotation carried one."""
+    truth: Truth | None = None
+    refuted: tuple[str, ...] = ()
+    """Labels that a review refused: the truth is none of them."""
+    posterior: list[float] | None = None
+    """What the label space's model believes of it, by the model's own rows; None before anything is."""
+    labels: list[str] = field(default_factory=list)
+    """Labels that the rows stand for, where these are not the classes of the label space."""
+    share: list[float] | None = None
+    """The posterior that is counted in the labelers' evidence; None before any is."""
     last_submitted_ms: int = 0
     touched_ms: int = 0
-    """The watermark when an annotation last touched this task."""
-    applied_offset: int = -1
-    """The last source offset that this value includes."""
-    _votes: dict[str, int] = field(default_factory=dict)
+    """The watermark when a message last touched this task."""
+    applied: int = -1
+    """The last sequence number that this value includes."""
+    forecast: float | None = None
+    """Confidence as last forecast without knowing the truth: what an arriving truth is held against."""
 
-    def __post_init__(self) -> None:
-        for given in self.answers.values():
-            self._cast(given)
+    @property
+    def space(self) -> LabelSpace:
+        """Where its labels are comparable."""
+        return LabelSpace(self.project_id, self.task_type)
 
     def is_duplicate(self, event_hash: int, offset: int) -> bool:
         """Whether this event was counted at an earlier offset; remembers it if not.
@@ -76,54 +138,40 @@ class Task:
             del self.event_offsets[next(iter(self.event_offsets))]
         return counted < offset
 
-    @property
-    def has_votes(self) -> bool:
-        """Whether any answer is one of a closed set."""
-        return bool(self._votes)
+    def stand(self, labeler_id: str, answer: Answer) -> Answer | None:
+        """Let an answer stand for its labeler; the answer that does not stand any more, or never did, if there is one.
 
-    def answer(self, labeler_id: str, label: str | None, submitted_ms: int) -> bool | None:
-        """Record an answer; says whether it agrees with the consensus of the other labelers before it.
-
-        None when there is nothing to agree with. The label submitted last stands, whatever arrives last.
+        The label submitted last stands, whatever arrives last.
         """
+        self.last_submitted_ms = max(self.last_submitted_ms, answer.submitted_ms)
         before = self.answers.get(labeler_id)
-        if before is not None:
-            self._retract(before)
-        consensus, _ = self.consensus()
-        agrees = None if consensus is None or label is None else consensus == label
-        # The same few labelers and labels stand in very many tasks: keep one string of each.
-        labeler_id = shared(labeler_id)
-        stands = Answer(None if label is None else shared(label), submitted_ms)
-        if before is not None and before.rank > stands.rank:
-            stands = before
-        self.answers[labeler_id] = stands
-        self._cast(stands)
+        if before is not None and before.rank > answer.rank:
+            return answer
+        self.answers.pop(labeler_id, None)  # the votes are the latest to arrive
+        self.answers[shared(labeler_id)] = answer
         if len(self.answers) > MAX_ANSWERS:
-            self._retract(self.answers.pop(next(iter(self.answers))))
-        self.last_submitted_ms = max(self.last_submitted_ms, submitted_ms)
-        return agrees
+            del self.answers[next(iter(self.answers))]
+        return before
 
-    def settle(self, gold: Answer) -> None:
-        """Take a known answer into account; the one submitted last stands, whatever arrives last."""
-        if self.gold is None or gold.rank > self.gold.rank:
-            self.gold = gold
+    def votes(self) -> list[tuple[str, Answer]]:
+        """Labelers and their standing answers that can be compared with others', the `MAX_VOTES` latest to arrive."""
+        if len(self.answers) <= MAX_VOTES:
+            return [(name, answer) for name, answer in self.answers.items() if answer.label is not None]
+        latest: Iterable[tuple[str, Answer]] = (
+            item for item in reversed(self.answers.items()) if item[1].label is not None
+        )
+        return list(islice(latest, MAX_VOTES))[::-1]
 
-    def consensus(self) -> tuple[str | None, float]:
-        """The majority label and its share of the votes; ties go to the label that sorts first."""
-        if not self._votes:
-            return None, 0.0
-        label = min(self._votes, key=lambda name: (-self._votes[name], name))
-        return label, self._votes[label] / sum(self._votes.values())
+    def know(self, truth: Truth) -> bool:
+        """Take an observed truth into account; whether it changes what is known. The greater rank stands."""
+        if self.truth is not None and self.truth.rank >= truth.rank:
+            return False
+        self.truth = truth
+        return True
 
-    def _cast(self, answer: Answer) -> None:
-        if answer.label is not None:
-            self._votes[answer.label] = self._votes.get(answer.label, 0) + 1
-
-    def _retract(self, answer: Answer) -> None:
-        if answer.label is None:
-            return
-        left = self._votes[answer.label] - 1
-        if left:
-            self._votes[answer.label] = left
-        else:
-            del self._votes[answer.label]
+    def refute(self, label: str) -> bool:
+        """Take into account that a label is not the true one; whether that was new."""
+        if label in self.refuted:
+            return False
+        self.refuted = tuple(sorted({*self.refuted, label}))
+        return True

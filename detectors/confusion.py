@@ -1,0 +1,292 @@
+"""Online Dawid-Skene: a confusion matrix per labeler, learned one answer at a time.
+
+The E-step of a task multiplies, for every class, the class prior with the probability that each labeler gives the
+answer it gave (A. P. Dawid and A. M. Skene, *Maximum Likelihood Estimation of Observer Error-Rates Using the EM
+Algorithm*, 1979), the task's own contribution to that labeler's counts left out. The M-step replaces what the task
+had contributed by what it contributes now, which is incremental EM (R. M. Neal and G. E. Hinton, *A View of the EM
+Algorithm that Justifies Incremental, Sparse, and Other Variants*, 1998).
+
+Each class has ordinary and hard tasks, with rows of their own. Labelers who err together on the same tasks would
+otherwise look like good labelers of a class that does not exist (Y. Li, B. Rubinstein, T. Cohn, *Exploiting Worker
+Correlation for Label Aggregation in Crowdsourcing*, ICML 2019, where the subtypes are exchangeable; here they start
+apart, so that all partitions mean the same by them).
+
+A row that has seen little is believed to be like the labeler's accuracy over all classes, and that to be like the
+population's; how much, is estimated (`detectors.population`).
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import Any, Final
+
+from detectors.confusion_counts import KINDS, ConfusionCounts
+from detectors.consensus import NOTHING, Answer, Belief, Task, shared
+from detectors.evidence import CONFUSION, Evidence
+from detectors.forgetting import HalfLives
+from detectors.population import FIRST_ACCURACY, FIRST_ANSWERS, Overdispersion, Population
+
+#: What the uniform class prior is worth, in tasks a row.
+PRIOR_TASKS: Final = 1.0
+#: What is left of a row's prior without a task that was most of it.
+TINY: Final = 1e-6
+#: Beyond so many tasks the class prior is halved, so that it follows a change.
+MAX_PRIOR_TASKS: Final = 20_000
+#: The concentration of a row before there is data, and how many answers' worth of information that is. Labelers' rows
+#: do scatter more; but much of it is tasks' doing, and flexible rows then learn classes that nobody has in mind.
+ROW_CONCENTRATION: Final = 6.0
+ROW_WEIGHT: Final = 10_000.0
+CONCENTRATION: Final = 20.0
+CONCENTRATION_WEIGHT: Final = 300.0
+#: The population is estimated when there are so many answers, and again whenever they have grown by this factor.
+FIRST_ESTIMATE: Final = 50
+GROWTH: Final = 1.25
+#: Labelers that it is estimated from, at most: those heard first.
+MAX_SAMPLE: Final = 2_000
+#: A labeler's accuracy is estimated again after so many of its answers.
+REFRESH: Final = 8
+
+
+class ConfusionModel:
+    """Labelers and classes of one label space.
+
+    Args:
+        half_lives: how evidence fades.
+        classes: those that are declared; others are added as they are seen.
+
+    >>> model = ConfusionModel(HalfLives(annotations=1_000, days=90), ("cat", "dog"))
+    >>> for number in range(200):
+    ...     task = Task("pets", f"t{number}", "image_class")
+    ...     truth, lie = ("cat", "dog") if number % 4 < 2 else ("dog", "cat")
+    ...     for name in ("ann", "bob", "cy"):
+    ...         answer = Answer(lie if name == "cy" and number % 2 else truth, number)
+    ...         _ = task.stand(name, answer)
+    ...         model.answer(task, name, answer)
+    >>> round(model.accuracy("ann"), 2), round(model.accuracy("cy"), 2)
+    (0.98, 0.52)
+    >>> belief = model.belief(task)
+    >>> belief.label, round(belief.raw_confidence, 3)
+    ('dog', 1.0)
+    """
+
+    form = CONFUSION
+
+    def __init__(self, half_lives: HalfLives, classes: tuple[str, ...] = ()) -> None:
+        self._half_lives = half_lives
+        self.classes: dict[str, int] = {}
+        """Class to its first row."""
+        self.labelers: dict[str, ConfusionCounts] = {}
+        self.changed: set[str] = set()
+        """Labelers whose own evidence changed since the owner last emptied it."""
+        self.population = Population()
+        self._prior: list[float] = []
+        """Tasks by row, with pseudo-counts."""
+        self._tasks = 0
+        self._answers = 0
+        self._estimate_at = FIRST_ESTIMATE
+        for name in classes:
+            self._add_class(name)
+
+    def answer(self, task: Task, labeler_id: str, answer: Answer, before: Answer | None = None) -> None:
+        """Take a standing answer into account; ``before`` is the same labeler's answer that it replaces."""
+        label = answer.label
+        assert label is not None
+        if label not in self.classes:
+            self._add_class(label)
+        labeler = self._labeler(labeler_id)
+        if before is not None and before.label is not None and before.is_counted and task.share is not None:
+            labeler.count(before.label, self._padded(task.share), -(2.0 ** (before.clock - labeler.base)))
+        labeler.labels += 1
+        # An own answer stands for those that other partitions see meanwhile: half-lives count all of a labeler's work.
+        elsewhere = sum([evidence.labels for evidence, _ in labeler.heard.values()])
+        labeler.forgetting.advance(self._half_lives, answer.submitted_ms, 1.0 + elsewhere / labeler.labels)
+        labeler.rescale()
+        answer.clock = labeler.forgetting.clock
+        if labeler.labels % REFRESH == 0 or labeler.labels < REFRESH:
+            labeler.estimate(self.classes, self.population)
+        self._answers += 1
+        if self._answers >= self._estimate_at:
+            self._estimate()
+        self.changed.add(labeler_id)
+        self.update(task)
+
+    def update(self, task: Task) -> None:
+        """E-step and M-step: what the answers and the truth say, and what that says of the labelers."""
+        votes = task.votes()
+        truth = None if task.truth is None else task.truth.label
+        if truth is not None and truth not in self.classes:
+            self._add_class(truth)
+        if truth is None and not votes:
+            return
+        task.posterior = self._expect(task, votes, truth)
+        if len(votes) > 1 or truth is not None:  # an answer that nothing can be held against says nothing
+            self._replace(task, votes, task.posterior)
+
+    def consensus(self, task: Task) -> str | None:
+        """The most probable label; of equals the one that sorts last."""
+        if task.posterior is None:
+            return None
+        posterior = self._padded(task.posterior)
+        return max(self.classes, key=lambda name: (_of(posterior, self.classes[name]), name))
+
+    def belief(self, task: Task) -> Belief:
+        """What is believed of a task now."""
+        return NOTHING if task.posterior is None else self._belief(self._padded(task.posterior))
+
+    def believe(self, task: Task, *, without: str | None = None) -> Belief:
+        """What the answers alone say, perhaps without one labeler's; nothing is learned from it."""
+        votes = [vote for vote in task.votes() if vote[0] != without]
+        return self._belief(self._expect(task, votes, None)) if votes else NOTHING
+
+    def accuracy(self, labeler_id: str) -> float:
+        """Probability that this labeler's next answer is right, as last estimated."""
+        labeler = self.labelers.get(labeler_id)
+        return self.population.accuracy if labeler is None else labeler.accuracy
+
+    def evidence(self, labeler_id: str) -> Evidence:
+        """This source partition's own evidence on a labeler, whole."""
+        return self.labelers[labeler_id].evidence(self.classes, self.population)
+
+    def hear(self, labeler_id: str, source_partition: int, evidence: Evidence) -> None:
+        """Use another source partition's evidence, in place of what was heard from it before."""
+        if evidence.form != CONFUSION:
+            return  # it has seen more classes than a matrix can hold; soon this partition will, too
+        for true, _, answer in evidence.counts:
+            self._add_class(true)
+            self._add_class(answer)
+        labeler = self._labeler(labeler_id)
+        labeler.hear(source_partition, evidence, self.classes)
+        labeler.estimate(self.classes, self.population)
+
+    def dump(self) -> list[Any]:
+        """The space without its labelers, as plain values."""
+        known = self.population
+        population = [list(known.accuracies), known.concentration, known.row_concentration, known.share_hard]
+        return [list(self.classes), self._prior, self._tasks, self._answers, self._estimate_at, population]
+
+    def load(self, state: list[Any]) -> None:
+        """Continue from a dumped space; before its labelers."""
+        classes, self._prior, self._tasks, self._answers, self._estimate_at, (accuracies, *others) = state
+        self.classes = {name: KINDS * number for number, name in enumerate(classes)}
+        self.population = Population(tuple(accuracies), *others)
+
+    def dump_labeler(self, labeler_id: str) -> list[Any]:
+        """A labeler's own evidence, exactly; what was heard of it is not in it."""
+        return self.labelers[labeler_id].dump(self.classes)
+
+    def load_labeler(self, labeler_id: str, state: list[Any]) -> None:
+        """Continue with a dumped labeler of whom nothing was heard yet."""
+        self._labeler(labeler_id).load(state)
+
+    def _expect(self, task: Task, votes: list[tuple[str, Answer]], truth: str | None) -> list[float]:
+        """E-step (equation 2.5 of Dawid and Skene), without the task's own share in any of the counts."""
+        share = None if task.share is None else self._padded(task.share)
+        chance = self._prior if share is None else [p - s if p > s else TINY for p, s in zip(self._prior, share)]
+        if truth is not None or task.refuted:
+            chance = self._restricted(chance, truth, task.refuted)
+        concentration = self.population.row_concentration
+        labelers = self.labelers
+        for name, answer in votes:
+            label: str = answer.label  # type: ignore[assignment]  # votes have labels
+            labeler = labelers[name]
+            pseudo = concentration * labeler.scale
+            expected = labeler.expected.get(label) or labeler.expect(label, self.classes)
+            if answer.is_counted and share is not None:
+                weight = 2.0 ** (answer.clock - labeler.base)
+                chance = [
+                    p * (c - weight * s + pseudo * e) / (n - weight * s + pseudo)
+                    for p, c, n, s, e in zip(chance, labeler.columns[label], labeler.totals, share, expected)
+                ]
+            else:
+                chance = [
+                    p * (c + pseudo * e) / (n + pseudo)
+                    for p, c, n, e in zip(chance, labeler.columns[label], labeler.totals, expected)
+                ]
+        total = sum(chance)
+        return [p / total for p in chance]
+
+    def _restricted(self, chance: list[float], truth: str | None, refuted: tuple[str, ...]) -> list[float]:
+        """Only the classes that an observed truth leaves open; all of them, if a review refused every one."""
+        left = {truth} if truth is not None else self.classes.keys() - set(refuted)
+        rows = {row + kind for name, row in self.classes.items() if name in left for kind in range(KINDS)}
+        return [p if row in rows else 0.0 for row, p in enumerate(chance)] if rows else chance
+
+    def _replace(self, task: Task, votes: list[tuple[str, Answer]], posterior: list[float]) -> None:
+        """M-step: the task's new share in every count in place of its old one."""
+        if task.share is None:
+            delta = posterior
+            self._tasks += 1
+        else:
+            delta = [new - old for new, old in zip(posterior, self._padded(task.share))]
+        self._prior = [p + change for p, change in zip(self._prior, delta)]
+        if self._tasks > MAX_PRIOR_TASKS:
+            self._tasks //= 2
+            self._prior = [p / 2.0 for p in self._prior]
+        for name, answer in votes:
+            label: str = answer.label  # type: ignore[assignment]  # votes have labels
+            labeler = self.labelers[name]
+            weight = 2.0 ** (answer.clock - labeler.base)
+            if answer.is_counted:
+                labeler.count(label, delta, weight)
+            else:
+                answer.is_counted = True
+                labeler.count(label, posterior, weight)
+                labeler.forgetting.watch(_of(posterior, self.classes[label]))
+        if len(votes) > 1:
+            self.changed.update([name for name, _ in votes])
+        task.share = posterior
+
+    def _belief(self, posterior: list[float]) -> Belief:
+        chances = {name: _of(posterior, row) for name, row in self.classes.items()}
+        label = max(chances, key=lambda name: (chances[name], name))
+        entropy = -sum([p * math.log(p) for p in chances.values() if p > 0.0])
+        return Belief(label, min(chances[label], 1.0), max(entropy, 0.0), chances)
+
+    def _labeler(self, labeler_id: str) -> ConfusionCounts:
+        labeler = self.labelers.get(labeler_id)
+        if labeler is None:
+            labeler = self.labelers[shared(labeler_id)] = ConfusionCounts(self.classes)
+            labeler.estimate(self.classes, self.population)
+        return labeler
+
+    def _add_class(self, name: str) -> None:
+        if name not in self.classes:
+            self.classes[shared(name)] = len(self._prior)
+            self._prior = [*self._prior, *[PRIOR_TASKS] * KINDS]
+            for labeler in self.labelers.values():
+                labeler.add_class(name)
+
+    def _padded(self, share: list[float]) -> list[float]:
+        """A share by today's rows; classes may have been added since."""
+        missing = len(self._prior) - len(share)
+        return share + [0.0] * missing if missing else share
+
+    def _estimate(self) -> None:
+        """Estimate the population again from the labelers' counts."""
+        self._estimate_at = int(self._answers * GROWTH) + 1
+        sample = list(islice(self.labelers.values(), MAX_SAMPLE))
+        means: list[float] = []
+        weights: list[float] = []
+        between = Overdispersion(CONCENTRATION, CONCENTRATION_WEIGHT)
+        within = Overdispersion(ROW_CONCENTRATION, ROW_WEIGHT)
+        prior = self.population.concentration
+        for kind, first in enumerate(FIRST_ACCURACY):
+            hits = [labeler.hits(self.classes, kind) for labeler in sample]
+            weights.append(FIRST_ANSWERS + sum([trials for _, trials in hits]))
+            mean = (FIRST_ANSWERS * first + sum([right for right, _ in hits])) / weights[kind]
+            means.append(mean)
+            for labeler, (right, trials) in zip(sample, hits, strict=True):
+                between.add(right, trials, mean)
+                rate = (right + prior * mean) / (trials + prior)
+                for name, row in self.classes.items():
+                    in_row = labeler.totals[row + kind] / labeler.scale
+                    within.add(labeler.columns[name][row + kind] / labeler.scale, in_row, rate)
+        self.population = Population(
+            tuple(means), between.concentration(), within.concentration(), weights[1] / sum(weights)
+        )
+
+
+def _of(posterior: list[float], row: int) -> float:
+    """Probability of the class whose first row this is."""
+    return posterior[row] + posterior[row + 1]

@@ -1,0 +1,243 @@
+"""Online consensus where a matrix of classes is too much: one accuracy per labeler, over any number of labels.
+
+The one-coin form of Dawid and Skene: a labeler gives the true label with its accuracy, and else any other label with
+equal probability. For label sets with more than `max_classes` classes, for open ones, and for sets of classes taken as
+one answer each. Learned like the full form (`detectors.confusion`), a task's own contribution left out.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import Any, Final
+
+from detectors.consensus import NOTHING, Answer, Belief, Task, shared
+from detectors.evidence import ONE_COIN, RIGHT, WRONG, Evidence, as_one_coin
+from detectors.forgetting import Forgetting, HalfLives
+from detectors.population import FIRST_ANSWERS, Overdispersion, Population
+from detectors.sketches import DistinctSketch, hash64
+
+FIRST_ACCURACY: Final = 0.8
+CONCENTRATION: Final = 20.0
+CONCENTRATION_WEIGHT: Final = 300.0
+FIRST_ESTIMATE: Final = 50
+GROWTH: Final = 1.25
+MAX_SAMPLE: Final = 2_000
+#: Clock readings are exponents of two: beyond this the sums are scaled down.
+MAX_EXPONENT: Final = 500.0
+
+
+class Coin:
+    """How often one labeler was right; scaled so that an answer of clock reading ``base`` counts 1."""
+
+    __slots__ = ("base", "forgetting", "heard", "labels", "right", "scale", "weight")
+
+    def __init__(self) -> None:
+        self.right = 0.0
+        """Own right answers."""
+        self.weight = 0.0
+        """Own answers."""
+        self.heard: dict[int, Evidence] = {}
+        """Other source partitions' evidence."""
+        self.labels = 0
+        self.forgetting = Forgetting()
+        self.base = 0.0
+        self.scale = 1.0
+
+    def hits(self) -> tuple[float, float]:
+        """Right answers, and all, as they weigh now, from all source partitions."""
+        right = self.right / self.scale + sum([one.right for one in self.heard.values()])
+        return right, self.weight / self.scale + sum([one.weight for one in self.heard.values()])
+
+    def rescale(self) -> None:
+        """Follow the clock."""
+        exponent = self.forgetting.clock - self.base
+        if exponent > MAX_EXPONENT:
+            self.right *= 2.0**-exponent
+            self.weight *= 2.0**-exponent
+            self.base, exponent = self.forgetting.clock, 0.0
+        self.scale = 2.0**exponent
+
+
+class OneCoinModel:
+    """Labelers of one label space, without classes.
+
+    >>> model = OneCoinModel(HalfLives(annotations=1_000, days=90))
+    >>> for number in range(60):
+    ...     task = Task("words", f"t{number}", "transcription")
+    ...     for name in ("ann", "bob", "cy"):
+    ...         answer = Answer(f"word {number}" if name != "cy" or number % 2 else f"typo {number}", number)
+    ...         _ = task.stand(name, answer)
+    ...         model.answer(task, name, answer)
+    >>> round(model.accuracy("ann"), 2), round(model.accuracy("cy"), 2)
+    (0.96, 0.56)
+    """
+
+    form = ONE_COIN
+
+    def __init__(self, half_lives: HalfLives) -> None:
+        self._half_lives = half_lives
+        self.labelers: dict[str, Coin] = {}
+        self.changed: set[str] = set()
+        """Labelers whose own evidence changed since the owner last emptied it."""
+        self.population = Population((FIRST_ACCURACY,), CONCENTRATION, 0.0, 0.0)
+        self._labels = DistinctSketch()
+        self._answers = 0
+        self._estimate_at = FIRST_ESTIMATE
+
+    def answer(self, task: Task, labeler_id: str, answer: Answer, before: Answer | None = None) -> None:
+        """Take a standing answer into account; ``before`` is the same labeler's answer that it replaces."""
+        assert answer.label is not None
+        self._labels.add(hash64(answer.label))
+        labeler = self._labeler(labeler_id)
+        if before is not None and before.label is not None and before.is_counted and task.share is not None:
+            self._count(labeler, before, -task.share[task.labels.index(before.label)], -1.0)
+        labeler.labels += 1
+        elsewhere = sum([one.labels for one in labeler.heard.values()])
+        labeler.forgetting.advance(self._half_lives, answer.submitted_ms, 1.0 + elsewhere / labeler.labels)
+        right, weight = labeler.hits()
+        if weight > 0 and labeler.forgetting.has_changed(right / weight, weight):
+            labeler.forgetting.jump(weight)
+        labeler.rescale()
+        answer.clock = labeler.forgetting.clock
+        self._answers += 1
+        if self._answers >= self._estimate_at:
+            self._estimate()
+        self.changed.add(labeler_id)
+        self.update(task)
+
+    def update(self, task: Task) -> None:
+        """E-step and M-step: what the answers and the truth say, and what that says of the labelers."""
+        votes = task.votes()
+        truth = None if task.truth is None else task.truth.label
+        for label in (*(answer.label for _, answer in votes), truth):
+            if label is not None and label not in task.labels:
+                task.labels.append(label)
+        if not task.labels:
+            return
+        task.posterior = self._expect(task, votes, truth)
+        if len(votes) > 1 or truth is not None:
+            self._replace(task, votes, task.posterior)
+
+    def consensus(self, task: Task) -> str | None:
+        """The most probable label; of equals the one that sorts last."""
+        return self.belief(task).label
+
+    def belief(self, task: Task) -> Belief:
+        """What is believed of a task now."""
+        return NOTHING if task.posterior is None else self._belief(task, task.posterior)
+
+    def believe(self, task: Task, *, without: str | None = None) -> Belief:
+        """What the answers alone say, perhaps without one labeler's; nothing is learned from it."""
+        votes = [vote for vote in task.votes() if vote[0] != without]
+        return self._belief(task, self._expect(task, votes, None)) if votes else NOTHING
+
+    def accuracy(self, labeler_id: str) -> float:
+        """Probability that this labeler's next answer is right."""
+        labeler = self.labelers.get(labeler_id)
+        right, weight = (0.0, 0.0) if labeler is None else labeler.hits()
+        prior = self.population.concentration
+        return (right + prior * self.population.accuracy) / (weight + prior)
+
+    def evidence(self, labeler_id: str) -> Evidence:
+        """This source partition's own evidence on a labeler, whole."""
+        one = self.labelers[labeler_id]
+        right, weight = one.right / one.scale, one.weight / one.scale
+        counts = {(RIGHT, 0, RIGHT): max(right, 0.0), (RIGHT, 0, WRONG): max(weight - right, 0.0)}
+        known = (self.population.accuracy, self.population.concentration)
+        return Evidence(ONE_COIN, one.labels, one.forgetting.last_ms, counts, known)
+
+    def hear(self, labeler_id: str, source_partition: int, evidence: Evidence) -> None:
+        """Use another source partition's evidence, in place of what was heard from it before."""
+        self._labeler(labeler_id).heard[source_partition] = as_one_coin(evidence)
+
+    def dump(self) -> list[Any]:
+        """The space without its labelers, as plain values."""
+        known = self.population
+        return [self._labels.hashes(), self._answers, self._estimate_at, known.accuracies[0], known.concentration]
+
+    def load(self, state: list[Any]) -> None:
+        """Continue from a dumped space; before its labelers."""
+        hashes, self._answers, self._estimate_at, accuracy, concentration = state
+        self._labels = DistinctSketch(hashes)
+        self.population = Population((accuracy,), concentration, 0.0, 0.0)
+
+    def dump_labeler(self, labeler_id: str) -> list[Any]:
+        """A labeler's own evidence, exactly; what was heard of it is not in it."""
+        one = self.labelers[labeler_id]
+        return [one.right, one.weight, one.labels, one.base, one.forgetting.dump()]
+
+    def load_labeler(self, labeler_id: str, state: list[Any]) -> None:
+        """Continue with a dumped labeler of whom nothing was heard yet."""
+        one = self._labeler(labeler_id)
+        one.right, one.weight, one.labels, one.base, forgetting = state
+        one.forgetting = Forgetting(*forgetting)
+        one.rescale()
+
+    def _expect(self, task: Task, votes: list[tuple[str, Answer]], truth: str | None) -> list[float]:
+        """E-step: odds of each label against one that nobody gave, the task's own share in no labeler's accuracy."""
+        if truth is not None:
+            return [1.0 if label == truth else 0.0 for label in task.labels]
+        possible = max(self._labels.estimate(), len(task.labels), 2)
+        odds = dict.fromkeys(task.labels, 1.0)
+        share = dict(zip(task.labels, task.share or (), strict=False))
+        prior, mean = self.population.concentration, self.population.accuracy
+        for name, answer in votes:
+            label: str = answer.label  # type: ignore[assignment]  # votes have labels
+            labeler = self.labelers[name]
+            right, weight = labeler.hits()
+            if answer.is_counted:
+                own = 2.0 ** (answer.clock - labeler.base) / labeler.scale
+                right, weight = right - own * share[label], weight - own
+            wrong = weight - right + prior * (1.0 - mean)
+            odds[label] *= min((right + prior * mean) * (possible - 1) / max(wrong, 1e-9), 1e9)
+        for label in task.refuted:
+            if label in odds:
+                odds[label] = 0.0
+        total = sum(odds.values()) + (possible - len(odds))
+        return [one / total for one in odds.values()] if total > 0 else [1.0 / len(odds)] * len(odds)
+
+    def _replace(self, task: Task, votes: list[tuple[str, Answer]], posterior: list[float]) -> None:
+        """M-step: the task's new share in every labeler's sums in place of its old one."""
+        new = dict(zip(task.labels, posterior, strict=True))
+        old = dict(zip(task.labels, task.share or (), strict=False))
+        for name, answer in votes:
+            label: str = answer.label  # type: ignore[assignment]  # votes have labels
+            labeler = self.labelers[name]
+            if answer.is_counted:
+                self._count(labeler, answer, new[label] - old[label], 0.0)
+            else:
+                answer.is_counted = True
+                self._count(labeler, answer, new[label], 1.0)
+                labeler.forgetting.watch(new[label])
+        self.changed.update([name for name, _ in votes])
+        task.share = posterior
+
+    def _count(self, labeler: Coin, answer: Answer, right: float, weight: float) -> None:
+        unit = 2.0 ** (answer.clock - labeler.base)
+        labeler.right += unit * right
+        labeler.weight += unit * weight
+
+    def _belief(self, task: Task, posterior: list[float]) -> Belief:
+        chances = dict(zip(task.labels, posterior, strict=False))
+        label = max(chances, key=lambda name: (chances[name], name))
+        open_share = max(1.0 - sum(chances.values()), 0.0)
+        entropy = -sum([p * math.log(p) for p in (*chances.values(), open_share) if p > 0.0])
+        return Belief(label, min(chances[label], 1.0), max(entropy, 0.0), chances)
+
+    def _labeler(self, labeler_id: str) -> Coin:
+        labeler = self.labelers.get(labeler_id)
+        if labeler is None:
+            labeler = self.labelers[shared(labeler_id)] = Coin()
+        return labeler
+
+    def _estimate(self) -> None:
+        """Estimate the population again from the labelers' sums."""
+        self._estimate_at = int(self._answers * GROWTH) + 1
+        hits = [labeler.hits() for labeler in islice(self.labelers.values(), MAX_SAMPLE)]
+        right, weight = sum([one[0] for one in hits]), sum([one[1] for one in hits])
+        mean = (right + FIRST_ANSWERS * FIRST_ACCURACY) / (weight + FIRST_ANSWERS)
+        between = Overdispersion(CONCENTRATION, CONCENTRATION_WEIGHT)
+        for one_right, one_weight in hits:
+            between.add(one_right, one_weight, mean)
+        self.population = Population((mean,), between.concentration(), 0.0, 0.0)
