@@ -18,6 +18,7 @@ population's; how much, is estimated (`detectors.population`).
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 from itertools import islice
 from typing import Any, Final
 
@@ -33,12 +34,15 @@ PRIOR_TASKS: Final = 1.0
 TINY: Final = 1e-6
 #: Beyond so many tasks the class prior is halved, so that it follows a change.
 MAX_PRIOR_TASKS: Final = 20_000
-#: The concentration of a row before there is data, and how many answers' worth of information that is. Labelers' rows
-#: do scatter more; but much of it is tasks' doing, and flexible rows then learn classes that nobody has in mind.
-ROW_CONCENTRATION: Final = 6.0
-ROW_WEIGHT: Final = 10_000.0
+#: Concentrations before there is data, and how many answers' worth of information that is. What is expected of rows
+#: that have seen little moves slowly: labelers' rows do scatter more, but much of that is the tasks' doing, and rows
+#: that are too flexible learn classes that nobody has in mind.
 CONCENTRATION: Final = 20.0
 CONCENTRATION_WEIGHT: Final = 300.0
+RATE_CONCENTRATION: Final = 50.0
+RATE_WEIGHT: Final = 5_000.0
+ROW_CONCENTRATION: Final = 4.0
+ROW_WEIGHT: Final = 10_000.0
 #: The population is estimated when there are so many answers, and again whenever they have grown by this factor.
 FIRST_ESTIMATE: Final = 50
 GROWTH: Final = 1.25
@@ -161,8 +165,7 @@ class ConfusionModel:
 
     def dump(self) -> list[Any]:
         """The space without its labelers, as plain values."""
-        known = self.population
-        population = [list(known.accuracies), known.concentration, known.row_concentration, known.share_hard]
+        population = [list(self.population.accuracies), *astuple(self.population)[1:]]
         return [list(self.classes), self._prior, self._tasks, self._answers, self._estimate_at, population]
 
     def load(self, state: list[Any]) -> None:
@@ -268,22 +271,28 @@ class ConfusionModel:
         sample = list(islice(self.labelers.values(), MAX_SAMPLE))
         means: list[float] = []
         weights: list[float] = []
-        between = Overdispersion(CONCENTRATION, CONCENTRATION_WEIGHT)
-        within = Overdispersion(ROW_CONCENTRATION, ROW_WEIGHT)
-        prior = self.population.concentration
+        accuracies = Overdispersion(CONCENTRATION, CONCENTRATION_WEIGHT)
+        rates = Overdispersion(RATE_CONCENTRATION, RATE_WEIGHT)
+        rows = Overdispersion(ROW_CONCENTRATION, ROW_WEIGHT)
+        prior = self.population.rate_concentration
         for kind, first in enumerate(FIRST_ACCURACY):
             hits = [labeler.hits(self.classes, kind) for labeler in sample]
             weights.append(FIRST_ANSWERS + sum([trials for _, trials in hits]))
             mean = (FIRST_ANSWERS * first + sum([right for right, _ in hits])) / weights[kind]
             means.append(mean)
             for labeler, (right, trials) in zip(sample, hits, strict=True):
-                between.add(right, trials, mean)
+                accuracies.add(right, trials, mean)
+                rates.add(right, trials, mean)
                 rate = (right + prior * mean) / (trials + prior)
                 for name, row in self.classes.items():
                     in_row = labeler.totals[row + kind] / labeler.scale
-                    within.add(labeler.columns[name][row + kind] / labeler.scale, in_row, rate)
+                    rows.add(labeler.columns[name][row + kind] / labeler.scale, in_row, rate)
         self.population = Population(
-            tuple(means), between.concentration(), within.concentration(), weights[1] / sum(weights)
+            tuple(means),
+            accuracies.concentration(),
+            rates.concentration(),
+            rows.concentration(),
+            weights[1] / sum(weights),
         )
 
 

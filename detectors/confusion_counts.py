@@ -81,11 +81,12 @@ class ConfusionCounts:
             self.rescale()
             hits = [self.hits(classes, kind) for kind in range(KINDS)]
             right, weight = sum([one[0] for one in hits]), sum([one[1] for one in hits])
-        prior = population.concentration
+        prior = population.rate_concentration
         self.rates = [
             (hit + prior * mean) / (trials + prior)
             for (hit, trials), mean in zip(hits, population.accuracies, strict=True)
         ]
+        prior = population.concentration
         self.accuracy = (right + prior * population.accuracy) / (weight + prior)
         self.expected.clear()
 

@@ -74,6 +74,8 @@ class Answer:
     label: str | None
     submitted_ms: int
     vendor_id: str = ""
+    pace: float | None = None
+    """Log of its handling time over the forecast; None without a forecast."""
     clock: float = 0.0
     """Its labeler's forgetting clock when it was given, in half-lives (`detectors.forgetting`)."""
     is_counted: bool = False
@@ -120,8 +122,6 @@ class Task:
     """The watermark when a message last touched this task."""
     applied: int = -1
     """The last sequence number that this value includes."""
-    forecast: float | None = None
-    """Confidence as last forecast without knowing the truth: what an arriving truth is held against."""
 
     @property
     def space(self) -> LabelSpace:

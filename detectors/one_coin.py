@@ -11,6 +11,8 @@ import math
 from itertools import islice
 from typing import Any, Final
 
+from detectors.confusion import ConfusionModel
+from detectors.confusion_counts import KINDS
 from detectors.consensus import NOTHING, Answer, Belief, Task, shared
 from detectors.evidence import ONE_COIN, RIGHT, WRONG, Evidence, as_one_coin
 from detectors.forgetting import Forgetting, HalfLives
@@ -80,14 +82,36 @@ class OneCoinModel:
         self.labelers: dict[str, Coin] = {}
         self.changed: set[str] = set()
         """Labelers whose own evidence changed since the owner last emptied it."""
-        self.population = Population((FIRST_ACCURACY,), CONCENTRATION, 0.0, 0.0)
+        self.population = Population((FIRST_ACCURACY,), CONCENTRATION)
         self._labels = DistinctSketch()
+        self._former: list[str] = []
+        """Classes of the matrix before, whose rows the posteriors of older tasks go by."""
         self._answers = 0
         self._estimate_at = FIRST_ESTIMATE
+
+    @classmethod
+    def successor(cls, model: ConfusionModel, half_lives: HalfLives) -> OneCoinModel:
+        """Go on from a matrix that has seen too many classes; what it counted stays counted."""
+        one = cls(half_lives)
+        one._former = list(model.classes)
+        for name in model.classes:
+            one._labels.add(hash64(name))
+        for labeler_id, counts in model.labelers.items():
+            coin = one._labeler(labeler_id)
+            own = model.evidence(labeler_id)
+            coin.right, coin.weight = own.right * counts.scale, own.weight * counts.scale
+            coin.labels, coin.base, coin.forgetting = counts.labels, counts.base, counts.forgetting
+            coin.rescale()
+            coin.heard = {partition: as_one_coin(evidence) for partition, (evidence, _) in counts.heard.items()}
+        one.changed = set(model.labelers)
+        one._answers = sum(counts.labels for counts in model.labelers.values())
+        one._estimate()
+        return one
 
     def answer(self, task: Task, labeler_id: str, answer: Answer, before: Answer | None = None) -> None:
         """Take a standing answer into account; ``before`` is the same labeler's answer that it replaces."""
         assert answer.label is not None
+        self._translate(task)
         self._labels.add(hash64(answer.label))
         labeler = self._labeler(labeler_id)
         if before is not None and before.label is not None and before.is_counted and task.share is not None:
@@ -108,9 +132,10 @@ class OneCoinModel:
 
     def update(self, task: Task) -> None:
         """E-step and M-step: what the answers and the truth say, and what that says of the labelers."""
+        self._translate(task)
         votes = task.votes()
         truth = None if task.truth is None else task.truth.label
-        for label in (*(answer.label for _, answer in votes), truth):
+        for label in (*[answer.label for _, answer in votes], truth):
             if label is not None and label not in task.labels:
                 task.labels.append(label)
         if not task.labels:
@@ -125,10 +150,12 @@ class OneCoinModel:
 
     def belief(self, task: Task) -> Belief:
         """What is believed of a task now."""
+        self._translate(task)
         return NOTHING if task.posterior is None else self._belief(task, task.posterior)
 
     def believe(self, task: Task, *, without: str | None = None) -> Belief:
         """What the answers alone say, perhaps without one labeler's; nothing is learned from it."""
+        self._translate(task)
         votes = [vote for vote in task.votes() if vote[0] != without]
         return self._belief(task, self._expect(task, votes, None)) if votes else NOTHING
 
@@ -154,13 +181,14 @@ class OneCoinModel:
     def dump(self) -> list[Any]:
         """The space without its labelers, as plain values."""
         known = self.population
-        return [self._labels.hashes(), self._answers, self._estimate_at, known.accuracies[0], known.concentration]
+        population = [known.accuracies[0], known.concentration]
+        return [self._labels.hashes(), self._former, self._answers, self._estimate_at, *population]
 
     def load(self, state: list[Any]) -> None:
         """Continue from a dumped space; before its labelers."""
-        hashes, self._answers, self._estimate_at, accuracy, concentration = state
+        hashes, self._former, self._answers, self._estimate_at, accuracy, concentration = state
         self._labels = DistinctSketch(hashes)
-        self.population = Population((accuracy,), concentration, 0.0, 0.0)
+        self.population = Population((accuracy,), concentration)
 
     def dump_labeler(self, labeler_id: str) -> list[Any]:
         """A labeler's own evidence, exactly; what was heard of it is not in it."""
@@ -173,6 +201,14 @@ class OneCoinModel:
         one.right, one.weight, one.labels, one.base, forgetting = state
         one.forgetting = Forgetting(*forgetting)
         one.rescale()
+
+    def _translate(self, task: Task) -> None:
+        """Read the rows of a task that the matrix before has seen: sum them up by label."""
+        if task.labels or task.posterior is None:
+            return
+        task.labels = list(self._former)
+        task.posterior = _by_class(task.posterior, len(task.labels))
+        task.share = None if task.share is None else _by_class(task.share, len(task.labels))
 
     def _expect(self, task: Task, votes: list[tuple[str, Answer]], truth: str | None) -> list[float]:
         """E-step: odds of each label against one that nobody gave, the task's own share in no labeler's accuracy."""
@@ -240,4 +276,10 @@ class OneCoinModel:
         between = Overdispersion(CONCENTRATION, CONCENTRATION_WEIGHT)
         for one_right, one_weight in hits:
             between.add(one_right, one_weight, mean)
-        self.population = Population((mean,), between.concentration(), 0.0, 0.0)
+        self.population = Population((mean,), between.concentration())
+
+
+def _by_class(rows: list[float], classes: int) -> list[float]:
+    """Sums over the kinds of each class; of classes that were added later, nothing."""
+    sums = [sum(rows[row : row + KINDS]) for row in range(0, len(rows), KINDS)]
+    return sums + [0.0] * (classes - len(sums))

@@ -1,0 +1,284 @@
+"""What one source partition believes: of every open task, of every labeler, and how far to trust that.
+
+One object, used by the agents and by offline evaluation alike. It owns the models of all label spaces and the
+confidence model; tasks belong to whoever calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+from detectors.confidence import ConfidenceModel, Grounds
+from detectors.confusion import ConfusionModel
+from detectors.consensus import NOTHING, Answer, Belief, LabelSpace, Task, Truth
+from detectors.evidence import CONFUSION, ONE_COIN, RATING, SUBJECTIVE, Evidence
+from detectors.forgetting import HalfLives
+from detectors.one_coin import OneCoinModel
+
+#: Of a task whose truth is known, confidence is learned after so many answers: one task's answers stand together.
+LEARNED_AT: Final = frozenset({1, 2, 3, 5, 8, 13, 21})
+#: What one of those is worth, beside a task whose truth came when all its answers were in.
+LEARNED_WEIGHT: Final = 0.25
+
+
+class Guideline(NamedTuple):
+    """What is declared about one project's labels."""
+
+    classes: tuple[str, ...] = ()
+    """The classes that its labels may name; empty: not declared."""
+    subjective: bool = False
+    """Whether disagreement is signal: there is no one true label."""
+
+
+class LabelModel(Protocol):
+    """The model of one label space."""
+
+    form: str
+    changed: set[str]
+
+    def answer(self, task: Task, labeler_id: str, answer: Answer, before: Answer | None = None) -> None: ...
+    def update(self, task: Task) -> None: ...
+    def consensus(self, task: Task) -> str | None: ...
+    def belief(self, task: Task) -> Belief: ...
+    def believe(self, task: Task, *, without: str | None = None) -> Belief: ...
+    def accuracy(self, labeler_id: str) -> float: ...
+    def evidence(self, labeler_id: str) -> Evidence: ...
+    def hear(self, labeler_id: str, source_partition: int, evidence: Evidence) -> None: ...
+    def dump(self) -> list[Any]: ...
+    def load(self, state: list[Any]) -> None: ...
+    def dump_labeler(self, labeler_id: str) -> list[Any]: ...
+    def load_labeler(self, labeler_id: str, state: list[Any]) -> None: ...
+
+
+class Outcome(NamedTuple):
+    """A forecast that met its truth: what was believed before the truth was known, and whether that was right."""
+
+    belief: Belief
+    confidence: float
+    truth: Truth
+    is_right: bool
+    labels: int
+
+
+class Beliefs:
+    """Models of all label spaces of one source partition.
+
+    Args:
+        half_lives: how evidence on labelers fades.
+        max_classes: label sets with more classes use the one-coin form.
+        guidelines: by project; projects that are not named have none.
+
+    >>> beliefs = Beliefs(HalfLives(annotations=1_000, days=90))
+    >>> task = Task("captions", "t1", "image_class")
+    >>> for name, label in (("ann", "cat"), ("bob", "cat"), ("cy", "dog")):
+    ...     _ = beliefs.answer(task, name, Answer(label, 1_000), "class")
+    >>> beliefs.belief(task).label, round(beliefs.belief(task).raw_confidence, 2), round(beliefs.confidence(task), 2)
+    ('cat', 0.79, 0.73)
+    >>> outcome = beliefs.know(task, Truth("dog", "review", 9_000))
+    >>> outcome.belief.label, outcome.is_right, beliefs.belief(task).label, beliefs.confidence(task)
+    ('cat', False, 'dog', 1.0)
+    """
+
+    def __init__(
+        self, half_lives: HalfLives, max_classes: int = 20, guidelines: Mapping[str, Guideline] | None = None
+    ) -> None:
+        self._half_lives = half_lives
+        self._max_classes = max_classes
+        self._guidelines = guidelines or {}
+        self.models: dict[LabelSpace, LabelModel] = {}
+        self.changed_spaces: set[LabelSpace] = set()
+        """Spaces that changed since the owner last emptied it."""
+        self.confidence_model = ConfidenceModel()
+        self.is_confidence_changed = False
+
+    # Tasks
+
+    def answer(self, task: Task, labeler_id: str, answer: Answer, kind: str) -> Answer | None:
+        """Take an answer of a label kind into account; the labeler's answer that it replaces, if there is one.
+
+        An answer that was submitted before the one that stands changes nothing; it is what is returned.
+        """
+        before = task.stand(labeler_id, answer)
+        if before is answer or answer.label is None:
+            return before
+        model = self._model(task.space, kind)
+        model.answer(task, labeler_id, answer, before)
+        self.changed_spaces.add(task.space)
+        if isinstance(model, ConfusionModel) and len(model.classes) > self._max_classes:
+            model = self.models[task.space] = OneCoinModel.successor(model, self._half_lives)
+        if task.truth is not None and len(task.answers) in LEARNED_AT and model.form in (CONFUSION, ONE_COIN):
+            self._learn(task, model, LEARNED_WEIGHT)
+        return before
+
+    def know(self, task: Task, truth: Truth) -> Outcome | None:
+        """Take an observed truth into account, whenever it comes; what had been believed, where that can be told.
+
+        It settles the posterior and revises what the task said of its labelers. None if nothing comparable was
+        believed, or the truth was known already.
+        """
+        was_known = task.truth is not None
+        if not task.know(truth):
+            return None
+        model = self.models.get(task.space)
+        if model is None:
+            return None
+        outcome = None if was_known else self._learn(task, model, 1.0)
+        self._revise(task, model)
+        return outcome
+
+    def refute(self, task: Task, label: str) -> None:
+        """Take into account that a label was refused by a review: the truth is another."""
+        model = self.models.get(task.space)
+        if task.refute(label) and model is not None:
+            self._revise(task, model)
+
+    def close(self, task: Task) -> None:
+        """Look at a task for the last time, with what is known of its labelers by now."""
+        model = self.models.get(task.space)
+        if model is not None and task.posterior is not None:
+            self._revise(task, model)
+
+    def consensus(self, task: Task, *, without: str | None = None) -> str | None:
+        """The most probable label, perhaps by the others' answers only; None if there is nothing to compare."""
+        model = self.models.get(task.space)
+        if model is None or task.posterior is None:
+            return None
+        if without is not None and without in task.answers and task.truth is None:
+            return model.believe(task, without=without).label
+        return model.consensus(task)
+
+    def belief(self, task: Task) -> Belief:
+        """What is believed of a task."""
+        model = self.models.get(task.space)
+        return NOTHING if model is None else model.belief(task)
+
+    def confidence(self, task: Task, belief: Belief | None = None) -> float:
+        """Calibrated probability that the consensus is right; 1 when the truth is known, 0 without consensus."""
+        belief = self.belief(task) if belief is None else belief
+        if belief.label is None:
+            return 0.0
+        if task.truth is not None:
+            return 1.0
+        model = self.models[task.space]
+        if model.form not in (CONFUSION, ONE_COIN):
+            return belief.raw_confidence
+        return self.confidence_model.forecast(task.task_type, self._grounds(task, model, belief, belief.label))
+
+    def probability_right(self, task: Task, labeler_id: str, belief: Belief | None = None) -> float | None:
+        """P(a labeler's standing answer is right); None where answers are not right or wrong."""
+        model = self.models.get(task.space)
+        answer = task.answers.get(labeler_id)
+        if model is None or answer is None or answer.label is None or model.form not in (CONFUSION, ONE_COIN):
+            return None
+        if task.truth is not None:
+            return float(task.truth.label == answer.label)
+        belief = model.belief(task) if belief is None else belief
+        grounds = self._grounds(task, model, belief, answer.label, labeler_id)
+        return self.confidence_model.forecast_annotation(task.task_type, grounds)
+
+    # Labelers
+
+    def accuracy(self, space: LabelSpace, labeler_id: str) -> float | None:
+        """Probability that a labeler's next answer is right; None in a space that has seen no answer."""
+        model = self.models.get(space)
+        return None if model is None else model.accuracy(labeler_id)
+
+    def hear(self, space: LabelSpace, labeler_id: str, source_partition: int, evidence: Evidence) -> None:
+        """Use another source partition's evidence on a labeler, in place of what was heard from it before."""
+        self._of_form(space, evidence.form).hear(labeler_id, source_partition, evidence)
+
+    def take_changed(self) -> Iterator[tuple[LabelSpace, str, LabelModel]]:
+        """Labelers whose evidence changed since the last call, with the model that knows them."""
+        for space, model in self.models.items():
+            changed, model.changed = sorted(model.changed), set()
+            for labeler_id in changed:
+                yield space, labeler_id, model
+
+    def load(self, space: LabelSpace, form: str, state: list[Any]) -> None:
+        """Continue from a dumped space; before its labelers."""
+        self._make(space, form).load(state)
+
+    def _learn(self, task: Task, model: LabelModel, weight: float) -> Outcome | None:
+        """Hold what the answers alone say against the truth, and learn how far to trust the like of it."""
+        truth = task.truth
+        belief = model.believe(task)
+        if truth is None or belief.label is None:
+            return None
+        is_right = belief.label == truth.label
+        if model.form not in (CONFUSION, ONE_COIN):
+            return Outcome(belief, belief.raw_confidence, truth, is_right, len(task.answers))
+        grounds = self._grounds(task, model, belief, belief.label)
+        confidence = self.confidence_model.forecast(task.task_type, grounds)
+        self.confidence_model.learn(task.task_type, grounds, is_right, weight)
+        for labeler_id, answer in task.votes():
+            assert answer.label is not None
+            of_answer = self._grounds(task, model, belief, answer.label, labeler_id)
+            self.confidence_model.learn_annotation(task.task_type, of_answer, answer.label == truth.label)
+        self.is_confidence_changed = True
+        return Outcome(belief, confidence, truth, is_right, len(task.answers))
+
+    def _revise(self, task: Task, model: LabelModel) -> None:
+        model.update(task)
+        self.changed_spaces.add(task.space)
+
+    def _grounds(
+        self, task: Task, model: LabelModel, belief: Belief, label: str, labeler_id: str | None = None
+    ) -> Grounds:
+        """What confidence in a label is judged by: of the consensus, or of one labeler's answer."""
+        votes = task.votes()
+        same = sum([answer.label == label for _, answer in votes])
+        if labeler_id is None:
+            accuracy = sum([model.accuracy(name) for name, _ in votes]) / len(votes)
+            paces = [answer.pace for _, answer in votes if answer.pace is not None]
+            pace = sum(paces) / len(paces) if paces else None
+        else:
+            accuracy, pace = model.accuracy(labeler_id), task.answers[labeler_id].pace
+        return Grounds(
+            posterior=min(belief.posterior.get(label, 0.0), 1.0),
+            entropy=belief.entropy,
+            labels=len(votes),
+            classes=len(belief.posterior),
+            vote_share=same / len(votes),
+            accuracy=accuracy,
+            handling_log_ratio=pace,
+        )
+
+    def _model(self, space: LabelSpace, kind: str) -> LabelModel:
+        model = self.models.get(space)
+        if model is not None:
+            return model
+        guideline = self._guidelines.get(space.project_id, Guideline())
+        if guideline.subjective:
+            return self._make(space, SUBJECTIVE)
+        if kind == "rating":
+            return self._make(space, RATING)
+        is_matrix = kind == "class" and len(guideline.classes) <= self._max_classes
+        return self._make(space, CONFUSION if is_matrix else ONE_COIN)
+
+    def _of_form(self, space: LabelSpace, form: str) -> LabelModel:
+        """The space's model, made in the form that another partition found right if there is none yet."""
+        model = self.models.get(space)
+        if model is None:
+            return self._make(space, form)
+        if isinstance(model, ConfusionModel) and form == ONE_COIN:
+            model = self.models[space] = OneCoinModel.successor(model, self._half_lives)
+        return model
+
+    def _make(self, space: LabelSpace, form: str) -> LabelModel:
+        guideline = self._guidelines.get(space.project_id, Guideline())
+        model: LabelModel
+        if form == CONFUSION:
+            model = ConfusionModel(self._half_lives, guideline.classes)
+        elif form == RATING:
+            from detectors.rating import RatingModel
+
+            model = RatingModel(self._half_lives)
+        elif form == SUBJECTIVE:
+            from detectors.subjective import SubjectiveModel
+
+            model = SubjectiveModel(self._half_lives)
+        else:
+            model = OneCoinModel(self._half_lives)
+        self.models[space] = model
+        return model
