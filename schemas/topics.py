@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from schemas.dead_letter import DeadLetter
 from schemas.events import AnnotationEvent, ReviewEvent
+from schemas.evidence import EvidenceBatch
+from schemas.reliability import ReliabilityRecord
 
 DAY_MS: Final = 86_400_000
 
@@ -18,7 +20,8 @@ class Topic:
     """One Kafka topic.
 
     ``partitions`` of topics in the same ``copartition`` group must be equal: the same partition number
-    of each is read by the same worker, which owns the state of those tasks.
+    of each is read by the same worker, which owns the state of those tasks (or labelers). A topic without a group
+    has no state that depends on its partitions.
     """
 
     name: str
@@ -83,12 +86,38 @@ DEAD_LETTERS: Final = Topic(
     compacted=False,
     schema=DeadLetter,
     version=1,
-    written_by="SCORE",
+    written_by="SCORE, LABELERS",
     read_by="`labelwatch dlq`",
     purpose="Input that can never be used, with reason, origin and payload.",
 )
 
-TOPICS: Final = (ANNOTATIONS, REVIEWS, DEAD_LETTERS)
+LABELER_EVIDENCE: Final = Topic(
+    name="labeler-evidence",
+    key="(partition by labeler_id)",
+    partitions=4,
+    retention_ms=7 * DAY_MS,
+    compacted=False,
+    schema=EvidenceBatch,
+    version=1,
+    written_by="SCORE",
+    read_by="LABELERS",
+    purpose="What each source partition knows of the labelers whose evidence changed; batches.",
+    copartition="labeler",
+)
+LABELER_RELIABILITY: Final = Topic(
+    name="labeler-reliability",
+    key="JSON: app, project, task type, labeler",
+    partitions=1,
+    retention_ms=-1,
+    compacted=True,
+    schema=ReliabilityRecord,
+    version=1,
+    written_by="LABELERS",
+    read_by="every worker; anyone",
+    purpose="How far each labeler can be trusted, with the evidence of every source partition. Kept for good.",
+)
+
+TOPICS: Final = (ANNOTATIONS, REVIEWS, DEAD_LETTERS, LABELER_EVIDENCE, LABELER_RELIABILITY)
 
 
 def by_name(name: str) -> Topic:

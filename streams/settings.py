@@ -36,6 +36,9 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 #: Names in docker-compose.yml's own .env that look like a setting with an underscore missing.
 COMPOSE_VARIABLES = frozenset({f"{PREFIX}LOG_LEVEL"})
 
+#: What makes of an application's id the name under which LABELERS keeps its state.
+LABELERS_SUFFIX = ".labelers"
+
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -65,7 +68,7 @@ class KafkaSettings(_Section):
     replication: Annotated[int, Field(ge=1)] = 1
     """Replication factor for created topics; 3 in production."""
     partitions: Annotated[int, Field(ge=1)] | None = None
-    """Partitions of the task-keyed topics, in place of the registry's."""
+    """Partitions of the topics that are keyed by task or by labeler, in place of the registry's."""
     session_timeout_seconds: Seconds = 10.0
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
@@ -148,18 +151,40 @@ class PipelineSettings(_Section):
     """Annotations after which the handling-time model has half forgotten."""
 
 
+class ReliabilitySettings(_Section):
+    """How labelers' reliability is learned, and when the others hear of it."""
+
+    half_life_days: Annotated[float, Field(gt=0)] = 90.0
+    """After so many days without an answer, evidence counts half."""
+    half_life_annotations: Annotated[float, Field(gt=0)] = 1_000.0
+    """After so many later answers, evidence counts half."""
+    max_classes: Annotated[int, Field(ge=2, le=50)] = 20
+    """Label spaces with more classes learn only how often a labeler is right, not which classes are confused."""
+    publish_seconds: Seconds = 5.0
+    """At most this long after a change, every worker is told, however small it was."""
+    material_change: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """A labeler's accuracy moved by this much is told with the next checkpoint; so is an interval a quarter wider or
+    narrower."""
+    forget_days: Seconds = 400.0
+    """Labelers that have not answered for so long are forgotten."""
+
+
 class ProjectSettings(_Section):
     """What is declared about one project."""
 
     labels: frozenset[str] | None = None
     """The classes that its labels may name; anything else is a dead letter. None: not declared."""
+    subjective: bool = False
+    """Whether equally good labelers may differ: there is no right answer, so nobody is called wrong."""
+    ratings: Literal["interval", "ordinal"] = "interval"
+    """Whether steps of its rating scale are equally wide (interval), or only in order (ordinal)."""
 
 
 class WorkerSettings(_Section):
     """How a worker runs."""
 
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "labelwatch"
-    """Kafka consumer group, and the name under which state is kept."""
+    """Kafka consumer group, and the name under which state is kept; that of LABELERS under it and ``.labelers``."""
     instance_id: str | None = None
     """Static group membership: set to the pod's name so that a restart does not rebalance."""
     checkpoint_seconds: Seconds = 2.0
@@ -169,6 +194,13 @@ class WorkerSettings(_Section):
     """Longest pause between tries while ClickHouse or the broker is away."""
     stuck_after_seconds: Seconds = 60.0
     """/healthz fails when the event loop has not turned, or lag has not shrunk, for so long."""
+
+    @field_validator("app_id")
+    @classmethod
+    def _no_state_of_others(cls, app_id: str) -> str:
+        if app_id.endswith(LABELERS_SUFFIX):
+            raise ValueError(f"{app_id!r} would be the name of another application's state; end it otherwise")
+        return app_id
 
 
 class WebSettings(_Section):
@@ -192,6 +224,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    reliability: ReliabilitySettings = ReliabilitySettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

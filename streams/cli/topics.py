@@ -77,7 +77,7 @@ def list_() -> None:
             topic.name,
             there.get(status.outcome, str(status.partitions)),
             topic.key,
-            "latest a key" if topic.compacted else f"{topic.retention_ms // 86_400_000} days",
+            "latest" if topic.compacted else f"{topic.retention_ms // 86_400_000} days",
             *((topic.written_by,) if roomy else ()),
             topic.read_by,
             f"{behind:,}" if read_by_workers and status.outcome != "missing" else "",

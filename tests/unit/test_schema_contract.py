@@ -14,7 +14,7 @@ from schemas import json_schema
 from schemas.compatibility import breaking_changes
 from schemas.dead_letter import DeadLetter, Reason
 from schemas.labels import Label
-from schemas.topics import ANNOTATIONS, DEAD_LETTERS, TOPICS, by_name
+from schemas.topics import ANNOTATIONS, REVIEWS, TOPICS, by_name
 from streams.decode import check_payload
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ class TestExamples:
         model = topic.schema.model_validate_json(path.read_bytes())
         again = topic.schema.model_validate_json(model.model_dump_json())
         assert again == model
-        if topic is not DEAD_LETTERS:
+        if topic in (ANNOTATIONS, REVIEWS):
             assert check_payload(topic.name, key_of(path), path.read_bytes()) is None
 
     @pytest.mark.parametrize("path", VALID, ids=named)
