@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-#: Narrower terminals are not told who writes a topic.
+#: Narrower terminals are told neither a topic's key nor who writes it.
 _ROOMY_COLUMNS = 110
 
 
@@ -64,7 +64,8 @@ def list_() -> None:
     roomy = console.width >= _ROOMY_COLUMNS
     table = Table()
     table.add_column("topic", no_wrap=True)
-    for name in ("partitions", "key", "kept", *(("written by",) if roomy else ()), "read by", "lag"):
+    wide = ("key", "kept", "written by") if roomy else ("kept",)
+    for name in ("partitions", *wide, "read by", "lag"):
         words = max(map(len, name.split()))  # headers break between words only
         number = name == "lag"
         table.add_column(name, justify="right" if number else "left", min_width=words, no_wrap=number, overflow="fold")
@@ -76,8 +77,8 @@ def list_() -> None:
         table.add_row(
             topic.name,
             there.get(status.outcome, str(status.partitions)),
-            topic.key,
-            "latest" if topic.compacted else f"{topic.retention_ms // 86_400_000} days",
+            *((topic.key,) if roomy else ()),
+            "latest a key" if topic.compacted else f"{topic.retention_ms // 86_400_000} days",
             *((topic.written_by,) if roomy else ()),
             topic.read_by,
             f"{behind:,}" if read_by_workers and status.outcome != "missing" else "",
