@@ -33,10 +33,11 @@ from streams.evaluate.dataset import Dataset, GivenLabel, first_labels
 from streams.evaluate.forecast import calibration_error, outcomes
 from streams.evaluate.label_files import INVENTED_START_MS, INVENTED_STEP_MS, read_dataset
 from streams.evaluate.metrics import chance_ece
-from streams.evaluate.model import new_model
+from streams.evaluate.models import new_models
 from streams.evaluate.truth import CHUNK, Opinions, Stage, evaluate, run_baselines, run_passes
+from streams.settings import Settings
 from streams.sources.source import SourceError
-from streams.sources.text_files import read_table
+from streams.sources.text_files import parse_number, read_table
 
 REPO = Path(__file__).parents[1]
 DATA_VARIABLE = "LABELWATCH_DATA"
@@ -56,9 +57,10 @@ def active_crowd(name: str) -> Callable[[Path], Dataset]:
         labels: list[GivenLabel] = []
         truth: dict[str, str] = {}
         for row in table.rows:
-            worker, task, label, gold, _ = row.cells
+            worker, task, label, gold, seconds = row.cells
             truth[task] = gold
-            labels.append(GivenLabel(task, worker, label, INVENTED_START_MS + len(labels) * INVENTED_STEP_MS))
+            at_ms = INVENTED_START_MS + len(labels) * INVENTED_STEP_MS
+            labels.append(GivenLabel(task, worker, label, at_ms, parse_number(seconds)))
         return Dataset(first_labels(labels), truth)
 
     return read
@@ -106,7 +108,7 @@ def river_us(seed: int, clock_ns: Callable[[], int] = time.process_time_ns) -> f
 def measure(data: Dataset, baselines: Opinions, seed: int) -> Row:
     """All figures of one set in the order of one seed."""
     shuffled = data.shuffled(seed)
-    passes = run_passes(shuffled, new_model, GOLDS, seed)
+    passes = run_passes(shuffled, lambda: new_models(Settings()), GOLDS, seed)
     result = evaluate(shuffled, passes, baselines)
 
     def chance(stage: Stage) -> float | None:
@@ -130,7 +132,8 @@ def measure(data: Dataset, baselines: Opinions, seed: int) -> Row:
     row |= {"spearman": result.spearman, "auc_worst_fifth": result.auc_worst_fifth}
     for name, score in result.baselines.items():
         row |= {f"ece_{name}": score.ece, f"spearman_{name}": score.spearman}
-    return row | {"us_per_label": result.us_per_label, "river_us": river_us(seed)}
+    times = {"us_per_label": result.us_per_label, "us_per_forecast": passes.blind.us_per_forecast}
+    return row | times | {"river_us": river_us(seed)}
 
 
 def mean_of(rows: list[Row]) -> Row:

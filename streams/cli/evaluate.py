@@ -57,11 +57,13 @@ def truth(labels_file: Path, truth_file: Path, seed: int | None, golds: int, ski
     """
     from streams.cli.evaluate_report import as_object, as_tables, progress_display
     from streams.evaluate.label_files import read_dataset
-    from streams.evaluate.model import new_model
+    from streams.evaluate.models import new_models
     from streams.evaluate.truth import evaluate as measure
     from streams.evaluate.truth import run_baselines, run_passes
+    from streams.settings import load_settings
     from streams.sources.source import SourceError
 
+    settings = load_settings()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # the reader warns of what is not UTF-8; stdout is for the result
             read = read_dataset(labels_file, truth_file)
@@ -69,7 +71,7 @@ def truth(labels_file: Path, truth_file: Path, seed: int | None, golds: int, ski
         raise click.ClickException(str(error)) from None
     data = read.dataset if seed is None else read.dataset.shuffled(seed)
     with progress_display(2 * len(data.labels), shown=not as_json) as progress:
-        passes = run_passes(data, new_model, golds, seed or 0, done=progress.passed)
+        passes = run_passes(data, lambda: new_models(settings), golds, seed or 0, done=progress.passed)
         baselines = run_baselines(data, with_glad=not skip_glad, name=progress.started)
     result = measure(data, passes, baselines)
     if as_json:

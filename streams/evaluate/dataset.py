@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 
 class GivenLabel(NamedTuple):
-    """One labeler's answer to one task; ``at_ms`` is its event time (UTC ms)."""
+    """One labeler's answer to one task."""
 
     task_id: str
     labeler_id: str
     label: str
     at_ms: int
+    """Event time (UTC ms)."""
+    seconds: float | None = None
+    """Handling time; None if unknown."""
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,13 @@ def _read_labels(path: Path) -> list[GivenLabel]:
     wanted = ("item", "worker", "label")
     table = _table(path, wanted, "item,worker,label (and seconds and time, if known)")
     item, worker, label = (_column(table, name) for name in wanted)
-    seconds = _column(table, "seconds") if "seconds" in table.header else None
+    has_seconds = "seconds" in table.header
     time = _column(table, "time") if "time" in table.header else None
     given: list[GivenLabel] = []
     for row in table.rows:
-        if seconds is not None:
-            _check_seconds(table, row)
+        seconds = _seconds(table, row) if has_seconds else None
         at_ms = INVENTED_START_MS + len(given) * INVENTED_STEP_MS if time is None else _time_ms(table, row, time(row))
-        given.append(GivenLabel(item(row), worker(row), label(row), at_ms))
+        given.append(GivenLabel(item(row), worker(row), label(row), at_ms, seconds))
     return given
 
 
@@ -102,14 +101,15 @@ def _column(table: Table, name: str) -> Callable[[Row], str]:
     return cell
 
 
-def _check_seconds(table: Table, row: Row) -> None:
+def _seconds(table: Table, row: Row) -> float | None:
     """Handling time may be unknown (blank), but not nonsense: it would mean that the columns are shifted."""
-    text = row.cells[table.index("seconds")]
-    seconds = parse_number(text) if text.strip() else 0.0
-    if seconds is None or seconds < 0:
+    text = row.cells[table.index("seconds")].strip()
+    seconds = parse_number(text)
+    if text and (seconds is None or seconds < 0):
         raise _error(
             table, row, "seconds", f"{text[:40]!r} is not a finite number from 0 up. Leave it blank if unknown"
         )
+    return seconds
 
 
 def _time_ms(table: Table, row: Row, text: str) -> int:

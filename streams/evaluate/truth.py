@@ -7,44 +7,29 @@ is what calibration learns from: calibration errors come from it, over the tasks
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
-from detectors.consensus import Task
+from detectors.beliefs import Beliefs
+from detectors.consensus import Answer, LabelSpace, Task, Truth
+from detectors.handling_time import SMALLEST_SECONDS, HandlingTimeModel, Queue
+from detectors.reliability import summarise
 from streams.evaluate.baselines import METHODS, available
 from streams.evaluate.dataset import Dataset
 from streams.evaluate.forecast import Forecast, Opinion, accuracy, calibration_error, ranking
+from streams.evaluate.models import Models
 
 #: Labels behind one figure of time. The median of many such means is blind to a moment when the machine was busy.
 CHUNK = 250
-PROJECT, TASK_TYPE = "evaluation", "labels"
+SPACE = LabelSpace("evaluation", "labels")
+QUEUE = Queue(*SPACE, "human")
+KIND = "class"
 
 Done = Callable[[int], None]
 """Told how many labels were passed since it was last told."""
-
-
-class Believed(Protocol):
-    """What a model believes of a task (``detectors.beliefs.Belief``)."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def raw_confidence(self) -> float: ...
-    @property
-    def confidence(self) -> float: ...
-
-
-class Model(Protocol):
-    """What is evaluated (``detectors.beliefs.Beliefs``)."""
-
-    def answer(self, task: Task, labeler_id: str, label: str, at_ms: int) -> None: ...
-    def settle(self, task: Task, truth: str) -> None: ...
-    def close(self, task: Task) -> None: ...
-    def belief(self, task: Task) -> Believed: ...
-    def reliability(self, project_id: str, task_type: str, labeler_id: str) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -54,10 +39,12 @@ class Stage:
     raw: dict[str, Forecast]
     calibrated: dict[str, Forecast]
 
-    def note(self, task_id: str, belief: Believed) -> None:
-        """Keep what is believed of one task."""
-        self.raw[task_id] = Forecast(belief.label, belief.raw_confidence)
-        self.calibrated[task_id] = Forecast(belief.label, belief.confidence)
+    def note(self, model: Beliefs, task: Task) -> None:
+        """Keep what is believed of one task now."""
+        belief = model.belief(task)
+        assert belief.label is not None  # every task here has a label
+        self.raw[task.task_id] = Forecast(belief.label, belief.raw_confidence)
+        self.calibrated[task.task_id] = Forecast(belief.label, model.confidence(task, belief))
 
 
 @dataclass(frozen=True)
@@ -67,12 +54,16 @@ class Pass:
     streaming: Stage
     final: Stage
     labelers: dict[str, float]
+    """Accuracy as reported by `detectors.reliability`."""
     us_per_label: float
+    """What the model does with a label, and its share of the last look at the task."""
+    us_per_forecast: float
+    """What it takes to say what is believed of a task, calibrated."""
 
 
 def run_pass(
     data: Dataset,
-    model: Model,
+    models: Models,
     revealed: Collection[str] = (),
     *,
     done: Done = lambda labels: None,
@@ -80,41 +71,55 @@ def run_pass(
 ) -> Pass:
     """Every label once, in order. The truth of ``revealed`` tasks is told as each has got its last label.
 
-    Time is CPU time of the model's own work: what it does with each label, its belief of the task after it, and its
-    last look at every task at the end.
+    Times are CPU time of the model's own work.
     """
-    tasks = {task_id: Task(PROJECT, task_id, TASK_TYPE) for task_id in data.tasks}
+    tasks = {task_id: Task(SPACE.project_id, task_id, SPACE.task_type) for task_id in data.tasks}
     last = {given.task_id: index for index, given in enumerate(data.labels)}
     streaming, final = Stage({}, {}), Stage({}, {})
+    model, handling_time = models
     chunk_ns = []
     for start in range(0, len(data.labels), CHUNK):
         chunk = data.labels[start : start + CHUNK]
         spent = 0
         for index, given in enumerate(chunk, start):
             task = tasks[given.task_id]
+            answer = Answer(given.label, given.at_ms, pace=_pace(handling_time, given.seconds))
             began = clock_ns()
-            model.answer(task, given.labeler_id, given.label, given.at_ms)
-            belief = model.belief(task)
+            model.answer(task, given.labeler_id, answer, KIND)
             spent += clock_ns() - began
             if index == last[given.task_id]:
-                streaming.note(given.task_id, belief)
+                streaming.note(model, task)
                 if given.task_id in revealed:
-                    model.settle(task, data.truth[given.task_id])
+                    model.know(task, Truth(data.truth[given.task_id], "gold", given.at_ms))
         chunk_ns.append(spent / len(chunk))
         done(len(chunk))
     began = clock_ns()
     for task in tasks.values():
         model.close(task)
-    closing_ns = clock_ns() - began
-    for task_id, task in tasks.items():
-        final.note(task_id, model.belief(task))
-    us_per_label = (statistics.median(chunk_ns) + closing_ns / len(data.labels)) / 1_000
-    return Pass(streaming, final, _labeler_accuracy(model, data), us_per_label)
+    closed = clock_ns()
+    for task in tasks.values():
+        final.note(model, task)
+    forecast = clock_ns()
+    return Pass(
+        streaming,
+        final,
+        {name: accuracy for name in data.labelers if (accuracy := _accuracy(model, name)) is not None},
+        (statistics.median(chunk_ns) + (closed - began) / len(data.labels)) / 1_000,
+        (forecast - closed) / len(tasks) / 1_000,
+    )
 
 
-def _labeler_accuracy(model: Model, data: Dataset) -> dict[str, float]:
-    accuracies = {name: model.reliability(PROJECT, TASK_TYPE, name).accuracy for name in data.labelers}
-    return {name: value for name, value in accuracies.items() if value is not None}
+def _pace(handling_time: HandlingTimeModel, seconds: float | None) -> float | None:
+    """Log of handling time over its forecast, as the agents have it: forecast first, then learned."""
+    if seconds is None:
+        return None
+    expected = handling_time.forecast(QUEUE)
+    handling_time.learn(QUEUE, seconds)
+    return None if expected is None else math.log(max(seconds, SMALLEST_SECONDS) / expected)
+
+
+def _accuracy(model: Beliefs, labeler_id: str) -> float | None:
+    return summarise([model.models[SPACE].evidence(labeler_id)]).accuracy
 
 
 @dataclass(frozen=True)
@@ -155,13 +160,13 @@ class Passes:
 
 
 def run_passes(
-    data: Dataset, new_model: Callable[[], Model], golds: int, seed: int, *, done: Done = lambda labels: None
+    data: Dataset, new_models: Callable[[], Models], golds: int, seed: int, *, done: Done = lambda labels: None
 ) -> Passes:
     """A pass without truth, and one in which at most ``golds`` of the tasks with truth are revealed."""
     revealed = data.golds(golds, seed)
     rest = tuple(task for task in data.tasks if task in data.truth and task not in revealed)
-    blind = run_pass(data, new_model(), done=done)
-    return Passes(blind, run_pass(data, new_model(), revealed, done=done), revealed, rest)
+    blind = run_pass(data, new_models(), done=done)
+    return Passes(blind, run_pass(data, new_models(), revealed, done=done), revealed, rest)
 
 
 def run_baselines(

@@ -19,9 +19,9 @@ KEYS = [
 
 
 @pytest.fixture(autouse=True)
-def without_crowd_kit(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_crowd_kit(no_settings: pytest.MonkeyPatch) -> None:
     """Importing it takes longer than all of these tests."""
-    monkeypatch.setitem(sys.modules, "crowdkit", None)
+    no_settings.setitem(sys.modules, "crowdkit", None)
 
 
 @pytest.fixture

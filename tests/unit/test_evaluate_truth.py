@@ -4,62 +4,84 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import NamedTuple
+from math import log
 
 import pytest
 
-from detectors.consensus import Task
+from detectors.beliefs import Beliefs, Outcome
+from detectors.consensus import Answer, Belief, Task, Truth
+from detectors.evidence import Evidence
+from detectors.forgetting import HalfLives
+from detectors.handling_time import HandlingTimeModel
+from detectors.one_coin import OneCoinModel
 from streams.evaluate.baselines import majority
 from streams.evaluate.dataset import Dataset, GivenLabel
 from streams.evaluate.forecast import Forecast, ranking
-from streams.evaluate.truth import Evaluation, Pass, evaluate, run_pass, run_passes
+from streams.evaluate.models import Models
+from streams.evaluate.truth import SPACE, Evaluation, Pass, evaluate, run_pass, run_passes
+
+HALF_LIVES = HalfLives(annotations=1_000, days=90)
 
 
-class Belief(NamedTuple):
-    label: str
-    raw_confidence: float
-    confidence: float
+class Told(OneCoinModel):
+    """Reports these accuracies of labelers, with next to no prior."""
+
+    def __init__(self, accuracy: dict[str, float]) -> None:
+        super().__init__(HALF_LIVES)
+        self.told = accuracy
+
+    def evidence(self, labeler_id: str) -> Evidence:
+        right = 100 * self.told[labeler_id]
+        return Evidence("one_coin", 100, 0, {("=", 0, "="): right, ("=", 0, "!"): 100 - right}, (0.5, 1e-6))
 
 
-class Reliability(NamedTuple):
-    accuracy: float | None
-
-
-class Votes:
-    """Majority vote; calibrated confidence is the share of right consensus among the settled tasks, if any."""
+class Votes(Beliefs):
+    """Majority vote; calibrated confidence is the share of right consensus among the known tasks, if any."""
 
     def __init__(self, accuracy: dict[str, float] | None = None) -> None:
+        super().__init__(HALF_LIVES)
+        self.models[SPACE] = Told(accuracy or {"ann": 0.5, "bob": 0.5, "cy": 0.5})
         self.calls: list[tuple[str, ...]] = []
-        self.accuracy = accuracy or {}
-        self.known: dict[str, str] = {}
+        self.paces: list[float | None] = []
         self.right: list[bool] = []
 
-    def answer(self, task: Task, labeler_id: str, label: str, at_ms: int) -> None:
+    def answer(self, task: Task, labeler_id: str, answer: Answer, kind: str) -> Answer | None:
+        assert kind == "class"
         self.calls.append(("answer", task.task_id, labeler_id))
-        task.answer(labeler_id, label, at_ms)
+        self.paces.append(answer.pace)
+        return task.stand(labeler_id, answer)
 
-    def settle(self, task: Task, truth: str) -> None:
-        self.calls.append(("settle", task.task_id, truth))
-        self.right.append(task.consensus()[0] == truth)
-        self.known[task.task_id] = truth
+    def know(self, task: Task, truth: Truth) -> Outcome | None:
+        self.calls.append(("know", task.task_id, truth.label))
+        self.right.append(self.belief(task).label == truth.label)
+        task.know(truth)
+        return None
 
     def close(self, task: Task) -> None:
         self.calls.append(("close", task.task_id))
 
     def belief(self, task: Task) -> Belief:
-        if task.task_id in self.known:
-            return Belief(self.known[task.task_id], 1.0, 1.0)
-        label, share = task.consensus()
-        assert label is not None
-        return Belief(label, share, sum(self.right) / len(self.right) if self.right else share)
+        if task.truth is not None:
+            return Belief(task.truth.label, 1.0, 0.0, {})
+        given = [str(answer.label) for answer in task.answers.values()]
+        label = max(sorted(given), key=given.count)
+        return Belief(label, given.count(label) / len(given), 0.0, {})
 
-    def reliability(self, project_id: str, task_type: str, labeler_id: str) -> Reliability:
-        return Reliability(self.accuracy.get(labeler_id))
+    def confidence(self, task: Task, belief: Belief | None = None) -> float:
+        assert belief is not None
+        if task.truth is not None:
+            return 1.0
+        return sum(self.right) / len(self.right) if self.right else belief.raw_confidence
+
+    @property
+    def known(self) -> dict[str, str]:
+        return {task: label for call, task, label in (c for c in self.calls if c[0] == "know")}
 
 
 def labels(*given: str) -> tuple[GivenLabel, ...]:
     """From "task labeler label"."""
-    return tuple(GivenLabel(*one.split(), at_ms=n) for n, one in enumerate(given))  # type: ignore[misc,call-arg]
+    parts = [one.split() for one in given]
+    return tuple(GivenLabel(task, labeler, label, n) for n, (task, labeler, label) in enumerate(parts))
 
 
 DATA = Dataset(
@@ -71,16 +93,20 @@ DATA = Dataset(
 )  # fmt: skip
 
 
+def models(model: Votes) -> Models:
+    return Models(model, HandlingTimeModel(half_life=100))
+
+
 def passed(model: Votes, revealed: frozenset[str] = frozenset(), clock: Callable[[], int] = lambda: 0) -> Pass:
-    return run_pass(DATA, model, revealed, clock_ns=clock)
+    return run_pass(DATA, models(model), revealed, clock_ns=clock)
 
 
 def test_a_task_closes_with_its_last_label_and_its_truth_is_told_after_that() -> None:
     model = Votes()
     passed(model, frozenset({"1", "2"}))
-    settled = [(n, call) for n, call in enumerate(model.calls) if call[0] == "settle"]
-    assert [call for _, call in settled] == [("settle", "1", "a"), ("settle", "2", "a")]
-    for at, (_, task, _) in settled:
+    known = [(n, call) for n, call in enumerate(model.calls) if call[0] == "know"]
+    assert [call for _, call in known] == [("know", "1", "a"), ("know", "2", "a")]
+    for at, (_, task, _) in known:
         answers = [n for n, call in enumerate(model.calls) if call[:2] == ("answer", task)]
         assert at == max(answers) + 1
     assert model.calls[-4:] == [("close", "1"), ("close", "2"), ("close", "3"), ("close", "4")]
@@ -91,27 +117,39 @@ def test_what_was_believed_while_streaming_knows_no_truth_told_later() -> None:
     assert found.streaming.raw["2"] == Forecast("b", 2 / 3)
     assert found.final.raw["2"] == Forecast("a", 1.0)
     assert found.streaming.calibrated["1"] == Forecast("a", 2 / 3)  # nothing learned yet
-    assert found.streaming.calibrated["3"] == Forecast("b", 1.0)  # one settled, and it was right
-    assert found.final.calibrated["3"] == Forecast("b", 0.5)  # two settled, one right
+    assert found.streaming.calibrated["3"] == Forecast("b", 1.0)  # one known, and it was right
+    assert found.final.calibrated["3"] == Forecast("b", 0.5)  # two known, one right
 
 
 def test_without_golds_no_truth_is_told() -> None:
     model = Votes()
     passed(model)
-    assert not [call for call in model.calls if call[0] == "settle"]
+    assert not [call for call in model.calls if call[0] == "know"]
+
+
+def test_the_pace_of_an_answer_is_against_a_forecast_made_before_it() -> None:
+    timed = [
+        given._replace(seconds=seconds) for given, seconds in zip(DATA.labels, (8.0, 4.0, None, 16.0), strict=False)
+    ]
+    model = Votes()
+    run_pass(Dataset(tuple(timed), DATA.truth), models(model))
+    # Geometric means: 8 after the first, sqrt(32) after the second.
+    assert model.paces == [None, pytest.approx(log(4 / 8)), None, pytest.approx(log(16 / 32**0.5))]
 
 
 def test_progress_tells_of_every_label() -> None:
     told: list[int] = []
-    run_pass(DATA, Votes(), done=told.append)
+    run_pass(DATA, models(Votes()), done=told.append)
     assert sum(told) == len(DATA.labels)
 
 
 def test_time_is_of_the_models_work_and_blind_to_one_busy_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.evaluate.truth.CHUNK", 2)
-    # Every look at the clock is 3 us after the one before, so a label takes 3, and closing 3 for all 11 of them.
+    # Every look at the clock is 3 us after the one before: a label takes 3, closing 3 for all 11, saying 3 for 4 tasks.
     ticks = count(step=3_000)
-    assert passed(Votes(), clock=lambda: next(ticks)).us_per_label == pytest.approx(3 + 3 / 11)
+    found = passed(Votes(), clock=lambda: next(ticks))
+    assert found.us_per_label == pytest.approx(3 + 3 / 11)
+    assert found.us_per_forecast == pytest.approx(3 / 4)
 
     # As before, but that the machine was away for a second within the fourth label.
     ticks = count(step=3_000)
@@ -120,21 +158,21 @@ def test_time_is_of_the_models_work_and_blind_to_one_busy_moment(monkeypatch: py
     assert late == pytest.approx(3 + 3 / 11)
 
 
-def evaluated(accuracy: dict[str, float], golds: int = 2) -> tuple[Evaluation, list[Votes]]:
-    models: list[Votes] = []
+def evaluated(accuracy: dict[str, float] | None, golds: int = 2) -> tuple[Evaluation, list[Votes]]:
+    made: list[Votes] = []
 
-    def new_model() -> Votes:
-        models.append(Votes(accuracy))
-        return models[-1]
+    def new_models() -> Models:
+        made.append(Votes(accuracy))
+        return models(made[-1])
 
-    passes = run_passes(DATA, new_model, golds, seed=1)
+    passes = run_passes(DATA, new_models, golds, seed=1)
     assert not set(passes.rest) & passes.golds
     assert set(passes.rest) | passes.golds == set(DATA.truth)
-    return evaluate(DATA, passes, {"majority": majority(DATA)}), models
+    return evaluate(DATA, passes, {"majority": majority(DATA)}), made
 
 
 def test_revealed_truths_count_neither_for_accuracy_nor_for_calibration() -> None:
-    result, (blind, informed) = evaluated({})
+    result, (blind, informed) = evaluated(None)
     assert not blind.known
     assert len(informed.known) == 2
     # Of 1 a, 2 b, 3 b, 4 a the second is wrong, also at the end.
@@ -143,7 +181,7 @@ def test_revealed_truths_count_neither_for_accuracy_nor_for_calibration() -> Non
 
 
 def test_raw_and_calibrated_confidence_are_told_apart() -> None:
-    result, (_, informed) = evaluated({})
+    result, (_, informed) = evaluated(None)
     shares = {"1": (2 / 3, True), "2": (2 / 3, False), "3": (2 / 3, True), "4": (1.0, True)}
     rest = [shares[task] for task in DATA.truth if task not in informed.known]
     by_bin: dict[float, list[float]] = {}

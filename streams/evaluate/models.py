@@ -1,0 +1,24 @@
+"""The models as the agents build them, under the settings in force."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from detectors.beliefs import Beliefs
+from detectors.forgetting import HalfLives
+from detectors.handling_time import HandlingTimeModel
+from streams.settings import Settings
+
+
+class Models(NamedTuple):
+    """What one source partition learns with."""
+
+    beliefs: Beliefs
+    handling_time: HandlingTimeModel
+
+
+def new_models(settings: Settings) -> Models:
+    """Models that have seen nothing."""
+    ours = settings.reliability
+    half_lives = HalfLives(ours.half_life_annotations, ours.half_life_days)
+    return Models(Beliefs(half_lives, ours.max_classes), HandlingTimeModel(settings.pipeline.handling_half_life))
