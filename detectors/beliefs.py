@@ -94,22 +94,22 @@ class Beliefs:
 
     # Tasks
 
-    def answer(self, task: Task, labeler_id: str, answer: Answer, kind: str) -> Answer | None:
-        """Take an answer of a label kind into account; the labeler's answer that it replaces, if there is one.
+    def answer(self, task: Task, labeler_id: str, answer: Answer, kind: str) -> Outcome | None:
+        """Take an answer of a label kind into account. One submitted before the one that stands changes nothing.
 
-        An answer that was submitted before the one that stands changes nothing; it is what is returned.
+        Where the truth is known already, what the answers alone would say is held against it now and then.
         """
         before = task.stand(labeler_id, answer)
         if before is answer or answer.label is None:
-            return before
+            return None
         model = self._model(task.space, kind)
         model.answer(task, labeler_id, answer, before)
         self.changed_spaces.add(task.space)
         if isinstance(model, ConfusionModel) and len(model.classes) > self._max_classes:
             model = self.models[task.space] = OneCoinModel.successor(model, self._half_lives)
         if task.truth is not None and len(task.answers) in LEARNED_AT and model.form in (CONFUSION, ONE_COIN):
-            self._learn(task, model, LEARNED_WEIGHT)
-        return before
+            return self._learn(task, model, LEARNED_WEIGHT)
+        return None
 
     def know(self, task: Task, truth: Truth) -> Outcome | None:
         """Take an observed truth into account, whenever it comes; what had been believed, where that can be told.
@@ -176,6 +176,13 @@ class Beliefs:
         belief = model.belief(task) if belief is None else belief
         grounds = self._grounds(task, model, belief, answer.label, labeler_id)
         return self.confidence_model.forecast_annotation(task.task_type, grounds)
+
+    def is_comparable(self, space: LabelSpace, kind: str) -> bool:
+        """Whether an answer of this kind can be held against the others of its space."""
+        if kind in ("text", "span"):
+            return False
+        model = self.models.get(space)
+        return model is None or model.form != RATING or kind == "rating"
 
     # Labelers
 

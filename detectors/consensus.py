@@ -109,12 +109,17 @@ class Task:
     event_offsets: dict[int, int] = field(default_factory=dict)
     """Hash of each event counted here to the source offset at which it was counted."""
     truth: Truth | None = None
+    """What is known of the true label, from gold or a review."""
+    gold: str | None = None
+    """The known answer, where an annotation carried one."""
     refuted: tuple[str, ...] = ()
     """Labels that a review refused: the truth is none of them."""
     posterior: list[float] | None = None
     """What the label space's model believes of it, by the model's own rows; None before anything is."""
     labels: list[str] = field(default_factory=list)
     """Labels that the rows stand for, where these are not the classes of the label space."""
+    confidence: float = 0.0
+    """Calibrated probability that the consensus is right, as forecast when the task last changed."""
     share: list[float] | None = None
     """The posterior that is counted in the labelers' evidence; None before any is."""
     last_submitted_ms: int = 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from detectors.agreement import Coincidences, Contribution
 from detectors.sketches import DistinctSketch, bucket, hash64
 
 #: Classes counted apart in one window and segment; the rest share OTHER, so a free-for-all label set stays bounded.
@@ -53,8 +54,9 @@ class Partial:
     """One source partition's share of a window: sums, sketches and the label histogram, all mergeable."""
 
     first_offset: int
+    """The sequence number at which it was opened; part of its identity."""
     last_offset: int
-    """The last source offset that this value includes."""
+    """The last sequence number that this value includes."""
     touched_ms: int
     annotations: int = 0
     revisions: int = 0
@@ -72,6 +74,28 @@ class Partial:
     tasks: DistinctSketch = field(default_factory=DistinctSketch)
     labelers: DistinctSketch = field(default_factory=DistinctSketch)
     label_histogram: dict[str, int] = field(default_factory=dict)
+    agreement: Coincidences = field(default_factory=Coincidences)
+
+    def correct(
+        self,
+        offset: int,
+        *,
+        gold_seen: int = 0,
+        gold_right: int = 0,
+        consensus_seen: int = 0,
+        consensus_agreed: int = 0,
+    ) -> None:
+        """Revise what was counted of an annotation, now that more is known of its task. Figures may be negative."""
+        self.last_offset = max(self.last_offset, offset)
+        self.gold_seen += gold_seen
+        self.gold_right += gold_right
+        self.consensus_seen += consensus_seen
+        self.consensus_agreed += consensus_agreed
+
+    def agree(self, offset: int, unit: Contribution, sign: int) -> None:
+        """Add, or take back, what one task's answers say of the agreement among labelers."""
+        self.last_offset = max(self.last_offset, offset)
+        self.agreement.add(unit, sign)
 
     def add_duplicate(self, offset: int) -> None:
         """Count one duplicate; an offset that is included already changes nothing."""
@@ -177,6 +201,10 @@ class Windows:
                 return
             del self._open[key]
             yield key, partial
+
+    def close_early(self, key: WindowKey) -> None:
+        """Close a partial that can hold no more; what still comes opens another one of the same window."""
+        del self._open[key]
 
     def restore(self, watermark_ms: int, partials: Mapping[WindowKey, Partial]) -> None:
         """Continue from stored state; partials in order of last touch."""

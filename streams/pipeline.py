@@ -2,31 +2,48 @@
 
 What it does to an annotation, in order: decode and validate, check it against its key, its arrival time and its
 project's label set, forecast then learn its handling time, update the consensus of its task, add it to its window.
-Time is the events' own and the records' timestamps; the same messages in the same order give the same outcome.
+A review is checked and noted; `begin_checkpoint` says when it is applied. Time is the events' own and the records'
+timestamps; the same messages in the same order give the same outcome.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from detectors.consensus import Answer
-from detectors.handling_time import Queue
+from detectors.beliefs import Beliefs, Guideline
+from detectors.consensus import Answer, LabelSpace, Task, Truth, shared
+from detectors.evidence import Evidence
+from detectors.forgetting import HalfLives
+from detectors.handling_time import SMALLEST_SECONDS, Queue
 from detectors.sketches import hash64
 from detectors.windows import Observation
 from schemas.dead_letter import Reason
 from schemas.events import AnnotationEvent
-from schemas.labels import Label, canonical, classes_of, is_closed
-from schemas.rows import AnnotationScoreRow, ReviewRow
+from schemas.labels import Label, canonical, classes_of
+from schemas.rows import AnnotationScoreRow, ClosedTaskRow, ReviewRow
 from schemas.times import format_utc, to_ms
 from schemas.topics import ANNOTATIONS, REVIEWS
 from streams.decode import Record, Refusal, check_key, decode_annotations, decode_reviews
 from streams.outcome import Outcome, arrival_ms, unread
-from streams.settings import ProjectSettings
-from streams.state.partition_state import PartitionState
+from streams.revision import TaskChange, apply_review, learn_truth
+from streams.settings import ProjectSettings, ReliabilitySettings
+from streams.state.journal import Noted
+from streams.state.partition_state import Changes, PartitionState
+from streams.state.result_rows import outcome_row
 
 _MICROSECONDS: Final = 1_000_000
+
+
+def new_beliefs(reliability: ReliabilitySettings, projects: Mapping[str, ProjectSettings]) -> Beliefs:
+    """Beliefs as the settings say, before anything was seen."""
+    return Beliefs(
+        HalfLives(reliability.half_life_annotations, reliability.half_life_days),
+        reliability.max_classes,
+        {name: Guideline(tuple(sorted(one.labels or ())), one.subjective) for name, one in projects.items()},
+    )
 
 
 class PartitionPipeline:
@@ -65,6 +82,51 @@ class PartitionPipeline:
         self.state.moved(topic)
         return outcome
 
+    def wanted_tasks(self) -> dict[int, tuple[str, str]]:
+        """Noted reviews, by offset, whose tasks (project, task) are not open, and may be among the closed ones."""
+        noted = self.state.journal.noted.values()
+        tasks = {one.offset: (one.review.project_id, one.review.task_id) for one in noted if not one.is_looked_up}
+        return {offset: task for offset, task in tasks.items() if task not in self.state.tasks}
+
+    def begin_checkpoint(
+        self, now_ms: int, looked_up: Iterable[int] = (), closed: Iterable[ClosedTaskRow] = ()
+    ) -> tuple[Changes, Outcome]:
+        """What is to be stored now, and what the reviews come to that are applied right after it.
+
+        Args:
+            now_ms: the wall clock, for bookkeeping columns.
+            looked_up: offsets of the reviews whose tasks were looked for among the closed ones.
+            closed: those of the tasks that were found there.
+        """
+        self.state.reopen(closed)
+        for offset in looked_up:
+            self.state.journal.noted[offset].is_looked_up = True
+        self.state.journal.make_ready(self._is_ready)
+        return self.state.changes(now_ms), self.apply_ready()
+
+    def _is_ready(self, noted: Noted) -> bool:
+        """Whether what a review is about is known; or will not be any more."""
+        review, state = noted.review, self.state
+        task = state.tasks.get((review.project_id, review.task_id))
+        if task is not None and (review.true_label is not None or review.labeler_id in task.answers):
+            return True
+        horizon_ms = int(state.settings.duplicate_horizon_seconds * 1_000)
+        return state.windows.watermark_ms >= noted.watermark_ms + horizon_ms
+
+    def apply_ready(self) -> Outcome:
+        """Apply the reviews that the stored state holds as ready: after a checkpoint, and after a restore."""
+        outcome = Outcome()
+        for noted in self.state.journal.take_ready():
+            self.state.journal.count_applied()
+            apply_review(self.state, noted, outcome)
+        return outcome
+
+    def hear(self, space: LabelSpace, labeler_id: str, parts: Mapping[int, Evidence]) -> None:
+        """Use what other source partitions know of a labeler; this one's own evidence is fresher than the copy."""
+        for source_partition, evidence in parts.items():
+            if source_partition != self.state.partition:
+                self.state.beliefs.hear(space, labeler_id, source_partition, evidence)
+
     def _annotations(self, records: Sequence[Record], outcome: Outcome) -> None:
         partition = self.state.partition
         for record, decoded in zip(records, decode_annotations(records), strict=True):
@@ -79,7 +141,7 @@ class PartitionPipeline:
                 outcome.refuse(ANNOTATIONS.name, partition, record, refusal)
                 continue
             self._score(decoded, record, outcome)
-            self.state.retire(record.offset)
+            self.state.retire(self.state.sequence(record.offset), arrival_ms(record))
 
     def _check(
         self, record: Record, project_id: str, time_field: str, at: datetime, labels: Mapping[str, Label | None]
@@ -104,18 +166,19 @@ class PartitionPipeline:
         return None
 
     def _score(self, event: AnnotationEvent, record: Record, outcome: Outcome) -> None:
-        state, offset = self.state, record.offset
+        state = self.state
+        sequence = state.sequence(record.offset)
         submitted_ms = to_ms(event.submitted_at)
         windows = state.windows
         key = windows.key((event.project_id, event.task_type, event.vendor_id), submitted_ms)
         late = windows.is_late(key)
         windows.advance(submitted_ms)
         task = state.task(event.project_id, event.task_id, event.task_type)
-        partial = state.partial(key, offset)
-        task.applied_offset = max(task.applied_offset, offset)
-        if task.is_duplicate(hash64(event.event_id), offset):
+        partial = state.partial(key, sequence)
+        task.applied = max(task.applied, sequence)
+        if task.is_duplicate(hash64(event.event_id), record.offset):
             outcome.duplicates += 1
-            partial.add_duplicate(offset)
+            partial.add_duplicate(sequence)
             return
         outcome.accepted += 1
         outcome.late += late
@@ -127,10 +190,19 @@ class PartitionPipeline:
         expected_seconds = state.handling_time.forecast(queue)
         state.handling_time.learn(queue, handling_seconds)
         revision = event.labeler_id in task.answers
-        # Free text is long and has no majority: the task only remembers that this labeler answered.
-        agrees = task.answer(event.labeler_id, label if is_closed(event.label) else None, submitted_ms)
-        if gold is not None:
-            task.settle(Answer(gold, submitted_ms))
+        answer = Answer(
+            # Free text is long and has no majority: the task only remembers that this labeler answered.
+            shared(label) if state.beliefs.is_comparable(task.space, event.label.kind) else None,
+            submitted_ms,
+            shared(event.vendor_id),
+            _pace(handling_seconds, expected_seconds),
+            gold_correct=None if gold is None else gold == label,
+        )
+        change = TaskChange(state, task)
+        agrees = answer.agrees = self._agrees(task, event.labeler_id, answer)
+        held = state.beliefs.answer(task, event.labeler_id, answer, event.label.kind)
+        if held is not None:
+            outcome.rows["confidence_outcomes"].append(outcome_row(task, held, state.partition, sequence))
         partial.add(
             Observation(
                 task_id=event.task_id,
@@ -138,13 +210,19 @@ class PartitionPipeline:
                 classes=_histogram_keys(event.label),
                 handling_microseconds=round(handling_seconds * _MICROSECONDS),
                 forecast_microseconds=None if expected_seconds is None else round(expected_seconds * _MICROSECONDS),
-                gold_correct=None if gold is None else gold == label,
+                gold_correct=answer.gold_correct,
                 agrees=agrees,
                 revision=revision,
             ),
-            offset=offset,
+            offset=sequence,
             late=late,
         )
+        if gold is not None:
+            learn_truth(state, task, Truth(gold, "gold", submitted_ms), sequence, outcome)
+        change.count(sequence)
+        belief = state.beliefs.belief(task)
+        task.confidence = state.beliefs.confidence(task, belief)
+        is_standing = task.answers.get(event.labeler_id) is answer
         outcome.rows["annotation_scores"].append(
             AnnotationScoreRow(
                 event.project_id,
@@ -167,9 +245,15 @@ class PartitionPipeline:
                 late,
                 arrival_ms(record),
                 state.partition,
-                offset,
+                record.offset,
+                state.beliefs.probability_right(task, event.labeler_id, belief) if is_standing else None,
             )
         )
+
+    def _agrees(self, task: Task, labeler_id: str, answer: Answer) -> bool | None:
+        """Whether an answer is what the others' answers suggest; None when there is nothing to agree with."""
+        consensus = self.state.beliefs.consensus(task, without=labeler_id)
+        return None if consensus is None or answer.label is None else consensus == answer.label
 
     def _reviews(self, records: Sequence[Record], outcome: Outcome) -> None:
         for record, decoded in zip(records, decode_reviews(records), strict=True):
@@ -184,6 +268,7 @@ class PartitionPipeline:
                 outcome.refuse(REVIEWS.name, self.state.partition, record, refusal)
                 continue
             outcome.accepted += 1
+            self.state.journal.note(record.offset, decoded, self.state.windows.watermark_ms)
             outcome.rows["reviews"].append(
                 ReviewRow(
                     project_id=decoded.project_id,
@@ -203,3 +288,10 @@ class PartitionPipeline:
 def _histogram_keys(label: Label) -> tuple[str, ...]:
     """What a label histogram counts: classes, or the rating itself; nothing for free text."""
     return (canonical(label),) if label.kind == "rating" else classes_of(label)
+
+
+def _pace(handling_seconds: float, expected_seconds: float | None) -> float | None:
+    """Log of the handling time over its forecast."""
+    if expected_seconds is None:
+        return None
+    return math.log(max(handling_seconds, SMALLEST_SECONDS) / max(expected_seconds, SMALLEST_SECONDS))

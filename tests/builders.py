@@ -140,12 +140,14 @@ def restored(pipeline: PartitionPipeline, sink: MemorySink) -> PartitionPipeline
     """Another pipeline that goes on from what the sink holds."""
     state = PartitionState("app", pipeline.state.partition, pipeline.state.settings)
     state.restore(cast(list[StateRow], sink.rows("state", source_partition=state.partition)))
-    return PartitionPipeline(state, {})
+    other = PartitionPipeline(state, {})
+    other.apply_ready()
+    return other
 
 
 def store(pipeline: PartitionPipeline, outcome: Outcome, sink: MemorySink) -> None:
     """What a checkpoint writes."""
-    changes = pipeline.state.changes(NOW_MS)
+    changes, _ = pipeline.begin_checkpoint(NOW_MS)
     finished(sink.write(outcome.rows))
     finished(sink.write(changes.results))
     finished(sink.write({"source_progress": changes.progress, "state": changes.state}))

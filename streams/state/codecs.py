@@ -6,14 +6,27 @@ from typing import Any, Final
 
 import orjson
 
-from detectors.consensus import Answer, Task, shared
+from detectors.agreement import Coincidences
+from detectors.consensus import Answer, LabelSpace, Task, Truth, shared
 from detectors.handling_time import HandlingTimeModel, Queue, QueueState
 from detectors.sketches import DistinctSketch
 from detectors.windows import Partial, WindowKey
 from streams.state.position import Position
 
-#: Kind to the version that this code writes and reads. Raise it together with a way to read the old one.
-CODEC_VERSIONS: Final = {"position": 1, "task": 1, "window": 1, "handling_time": 1}
+#: Kind to the version that this code writes. Raise it together with a way to read the old one.
+CODEC_VERSIONS: Final = {
+    "position": 1,
+    "task": 2,
+    "window": 2,
+    "handling_time": 1,
+    "review": 1,
+    "reviews_applied": 1,
+    "label_space": 1,
+    "labeler": 1,
+    "confidence": 1,
+}
+#: Older versions that this code still reads.
+READ_AS_WELL: Final = {"task": {1}, "window": {1}}
 
 _SUMS: Final = (
     "annotations",
@@ -42,7 +55,7 @@ def check_version(kind: str, version: int) -> None:
         UnknownCodecError: unknown kind or version.
     """
     known = CODEC_VERSIONS.get(kind)
-    if known != version:
+    if known != version and version not in READ_AS_WELL.get(kind, ()):
         raise UnknownCodecError(
             f"state of kind {kind!r} has codec version {version}, this worker reads {known or 'no such kind'}: "
             "run the version of labelwatch that wrote it, or delete the state and read the topic again"
@@ -72,7 +85,7 @@ def task_key(project_id: str, task_id: str) -> str:
 
 
 def read_key(key: str) -> list[Any]:
-    """The parts of a task's or a window's state key."""
+    """The parts of a state key that is JSON."""
     parts: list[Any] = orjson.loads(key)
     return parts
 
@@ -83,32 +96,101 @@ def encode_task(task: Task) -> str:
             task.project_id,
             task.task_id,
             task.task_type,
-            [[labeler, a.label, a.submitted_ms] for labeler, a in task.answers.items()],
+            [
+                [labeler, a.label, a.submitted_ms, a.vendor_id, a.pace, a.clock, a.is_counted, a.gold_correct, a.agrees]
+                for labeler, a in task.answers.items()
+            ],
             list(task.event_offsets.items()),
-            None if task.gold is None else [task.gold.label, task.gold.submitted_ms],
+            task.truth,
+            task.gold,
+            task.refuted,
+            task.posterior,
+            task.confidence,
+            task.share if task.share is not task.posterior else True,
+            task.labels,
             task.last_submitted_ms,
             task.touched_ms,
-            task.applied_offset,
+            task.applied,
         ]
     )
 
 
-def decode_task(payload: str) -> Task:
-    project_id, task_id, task_type, answers, hashes, gold, last_ms, touched_ms, applied = orjson.loads(payload)
+def decode_task(payload: str, version: int = CODEC_VERSIONS["task"]) -> Task:
+    if version == 1:
+        return _decode_first_task(payload)
+    (
+        project_id,
+        task_id,
+        task_type,
+        answers,
+        hashes,
+        truth,
+        gold,
+        refuted,
+        posterior,
+        confidence,
+        share,
+        labels,
+        last_ms,
+        touched_ms,
+        applied,
+    ) = orjson.loads(payload)
     return Task(
         shared(project_id),
         task_id,
         shared(task_type),
         answers={
-            shared(labeler): Answer(None if label is None else shared(label), at_ms)
-            for labeler, label, at_ms in answers
+            shared(labeler): Answer(None if label is None else shared(label), at_ms, shared(vendor), *others)
+            for labeler, label, at_ms, vendor, *others in answers
         },
         event_offsets=dict(hashes),
-        gold=None if gold is None else Answer(*gold),
+        truth=None if truth is None else Truth(*truth),
+        gold=gold,
+        refuted=tuple(refuted),
+        posterior=posterior,
+        confidence=confidence,
+        labels=labels,
+        share=posterior if share is True else share,
         last_submitted_ms=last_ms,
         touched_ms=touched_ms,
-        applied_offset=applied,
+        applied=applied,
     )
+
+
+def _decode_first_task(payload: str) -> Task:
+    """A task of the time of majority votes: its answers vote again when the next one comes."""
+    project_id, task_id, task_type, answers, hashes, gold, last_ms, touched_ms, applied = orjson.loads(payload)
+    return Task(
+        shared(project_id),
+        task_id,
+        shared(task_type),
+        answers={shared(labeler): Answer(label, at_ms) for labeler, label, at_ms in answers},
+        event_offsets=dict(hashes),
+        truth=None if gold is None else Truth(gold[0], "gold", gold[1]),
+        gold=None if gold is None else gold[0],
+        last_submitted_ms=last_ms,
+        touched_ms=touched_ms,
+        applied=applied,
+    )
+
+
+def labeler_key(space: LabelSpace, labeler_id: str) -> str:
+    """State key of a labeler's evidence."""
+    return _dumps([*space, labeler_id])
+
+
+def space_key(space: LabelSpace) -> str:
+    """State key of a label space."""
+    return _dumps([*space])
+
+
+def encode_plain(value: object) -> str:
+    """Plain values, as a model dumps them: JSON keeps every float exactly."""
+    return _dumps(value)
+
+
+def decode_plain(payload: str) -> Any:
+    return orjson.loads(payload)
 
 
 def window_key(key: WindowKey, first_offset: int) -> str:
@@ -126,6 +208,7 @@ def encode_window(partial: Partial) -> str:
             "tasks": partial.tasks.hashes(),
             "labelers": partial.labelers.hashes(),
             "labels": partial.label_histogram,
+            "agreement": partial.agreement.to_plain(),
         }
     )
 
@@ -142,6 +225,7 @@ def decode_window(key: str, payload: str) -> tuple[WindowKey, Partial]:
         tasks=DistinctSketch(value["tasks"]),
         labelers=DistinctSketch(value["labelers"]),
         label_histogram=value["labels"],
+        agreement=Coincidences.from_plain(value["agreement"]) if "agreement" in value else Coincidences(),
     )
     return WindowKey(start_ms, project_id, task_type, vendor_id), partial
 

@@ -1,7 +1,7 @@
-"""All state of one source partition: open tasks, open windows, the handling-time model, and the positions.
+"""All state of one source partition: open tasks, open windows, what is believed, and the positions.
 
 One owner changes it: the pipeline of that partition. What changed since the last call comes out of `changes` as
-rows; `restore` is its inverse. Every value is stored with the source offset it includes.
+rows; `restore` is its inverse. Every value is stored with the sequence number that it includes.
 """
 
 from __future__ import annotations
@@ -10,23 +10,32 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from detectors.consensus import Task, shared
+from detectors.beliefs import Beliefs
+from detectors.consensus import LabelSpace, Task, shared
+from detectors.forgetting import HalfLives
 from detectors.handling_time import HandlingTimeModel
 from detectors.windows import Partial, WindowKey, Windows
-from schemas.rows import Row, StateRow, TaskConfidenceRow, WindowPartialRow
+from schemas.rows import ClosedTaskRow, Row, StateRow
 from schemas.topics import ANNOTATIONS
+from streams.outbox import ChangedEvidence, Message
 from streams.settings import PipelineSettings
 from streams.state import codecs
+from streams.state.journal import Journal
 from streams.state.position import Position
+from streams.state.result_rows import confidence_row, partial_row
 
 
 @dataclass(slots=True)
 class Changes:
-    """What a checkpoint must make durable, in this order: results, then progress and state (positions included).
+    """What a checkpoint must make durable, in this order: messages, results, then progress and state (positions
+    included).
 
     Progress comes after the results, so that who waits for it and then reads a view finds the figures there.
     """
 
+    messages: list[Message] = field(default_factory=list)
+    evidence: list[ChangedEvidence] = field(default_factory=list)
+    """Labelers of whom more is known now. To be sent with the messages."""
     results: dict[str, list[Row]] = field(default_factory=dict)
     progress: list[Row] = field(default_factory=list)
     state: list[Row] = field(default_factory=list)
@@ -35,7 +44,7 @@ class Changes:
 class PartitionState:
     """State of one source partition. ``tasks`` are in order of last touch, the longest idle first."""
 
-    def __init__(self, app_id: str, partition: int, settings: PipelineSettings) -> None:
+    def __init__(self, app_id: str, partition: int, settings: PipelineSettings, beliefs: Beliefs | None = None) -> None:
         self.app_id = app_id
         self.partition = partition
         self.settings = settings
@@ -46,6 +55,8 @@ class PartitionState:
             lateness_ms=int(settings.allowed_lateness_seconds * 1_000),
         )
         self.handling_time = HandlingTimeModel(settings.handling_half_life)
+        self.beliefs = beliefs or Beliefs(HalfLives(annotations=1_000, days=90))
+        self.journal = Journal(app_id, partition)
         self.positions: dict[str, Position] = {}
         self.tasks_given_up = 0
         """Tasks dropped before their time since this state was made, because there were too many."""
@@ -53,69 +64,92 @@ class PartitionState:
         self._changed_tasks: dict[tuple[str, str], Task] = {}
         self._changed_windows: dict[tuple[WindowKey, int], Partial] = {}
         self._deleted: dict[tuple[str, str], int] = {}
+        self._closed: list[Row] = []
         self._changed_topics: set[str] = set()
 
     def position(self, topic: str) -> Position:
         """The position in one of the source topics."""
         return self.positions.setdefault(topic, Position())
 
+    def sequence(self, annotation_offset: int | None = None) -> int:
+        """Number of the last message applied: it grows with every annotation, and with every review when applied."""
+        offset = self.position(ANNOTATIONS.name).offset if annotation_offset is None else annotation_offset
+        return offset + self.journal.applied
+
     def task(self, project_id: str, task_id: str, task_type: str) -> Task:
         """The open task, opened if need be, and touched."""
-        key = (project_id, task_id)
-        task = self.tasks.get(key)
-        if task is None:
-            task = self.tasks[key] = Task(shared(project_id), task_id, shared(task_type))
-        else:
-            self.tasks.move_to_end(key)
+        task = self.tasks.get((project_id, task_id))
+        return self.touch(Task(shared(project_id), task_id, shared(task_type)) if task is None else task)
+
+    def touch(self, task: Task) -> Task:
+        """Note that a task changes, and keep it open; one that had been closed is open again."""
+        key = (task.project_id, task.task_id)
+        self.tasks[key] = task
+        self.tasks.move_to_end(key)
         task.touched_ms = self.windows.watermark_ms
         self._changed_tasks[key] = task
         return task
 
-    def partial(self, key: WindowKey, offset: int) -> Partial:
+    def partial(self, key: WindowKey, sequence: int) -> Partial:
         """The open partial of a window, opened if need be, and touched."""
-        partial = self.windows.touch(key, offset=offset)
+        partial = self.windows.touch(key, offset=sequence)
         self._changed_windows[(key, partial.first_offset)] = partial
         return partial
+
+    def close_partial(self, key: WindowKey, sequence: int) -> None:
+        """Close a partial that can hold no more."""
+        partial = self.windows.get(key)
+        self.windows.close_early(key)
+        self._deleted[("window", codecs.window_key(key, partial.first_offset))] = sequence
 
     def moved(self, topic: str) -> None:
         """Note that the position of a topic changed."""
         self._changed_topics.add(topic)
 
-    def retire(self, offset: int) -> None:
-        """Close windows and give up tasks whose time has passed. Called after each annotation, so that what is
-        open is a function of the messages alone and not of how they were batched."""
+    def retire(self, sequence: int, now_ms: int) -> None:
+        """Close windows and tasks whose time has passed. Called after each annotation, so that what is open is a
+        function of the messages alone and not of how they were batched.
+
+        Args:
+            sequence: number of that annotation.
+            now_ms: when it arrived.
+        """
         for key, partial in self.windows.close():
-            self._deleted[("window", codecs.window_key(key, partial.first_offset))] = offset
+            self._deleted[("window", codecs.window_key(key, partial.first_offset))] = sequence
         limit, watermark_ms = self.settings.max_open_tasks, self.windows.watermark_ms
         while self.tasks:
             task_key, task = next(iter(self.tasks.items()))
             if len(self.tasks) <= limit and task.touched_ms + self._horizon_ms > watermark_ms:
                 return
-            del self.tasks[task_key]
             self.tasks_given_up += task.touched_ms + self._horizon_ms > watermark_ms
-            self._deleted[("task", codecs.task_key(*task_key))] = offset
+            self._close(task, sequence, now_ms)
+            del self.tasks[task_key]
+            self._deleted[("task", codecs.task_key(*task_key))] = sequence
 
     def changes(self, now_ms: int) -> Changes:
         """Rows for everything that changed since the last call."""
         found = Changes()
         found.results["task_confidence"] = [
-            self._confidence_row(task) for task in self._changed_tasks.values() if task.has_votes or task.gold
+            confidence_row(task, self.beliefs, self.partition)
+            for task in self._changed_tasks.values()
+            if task.posterior is not None or task.truth is not None
         ]
         found.results["window_partials"] = [
-            self._partial_row(key, partial) for (key, _), partial in self._changed_windows.items()
+            partial_row(key, partial, self.partition) for (key, _), partial in self._changed_windows.items()
         ]
+        found.results["closed_tasks"] = self._closed
         state = found.state
         for project_task, task in self._changed_tasks.items():
             if self.tasks.get(project_task) is task:
                 key = codecs.task_key(*project_task)
-                state.append(self._state_row("task", key, task.applied_offset, codecs.encode_task(task)))
+                state.append(self._state_row("task", key, task.applied, codecs.encode_task(task)))
         for (key_, first_offset), partial in self._changed_windows.items():
             key = codecs.window_key(key_, first_offset)
             if ("window", key) not in self._deleted:
                 state.append(self._state_row("window", key, partial.last_offset, codecs.encode_window(partial)))
-        for (kind, key), offset in self._deleted.items():
+        for (kind, key), sequence in self._deleted.items():
             if kind == "window" or tuple(codecs.read_key(key)) not in self.tasks:
-                state.append(self._state_row(kind, key, offset, "", deleted=True))
+                state.append(self._state_row(kind, key, sequence, "", deleted=True))
         found.progress = self.progress_rows(now_ms, is_idle=False)
         for topic in self._changed_topics:
             position = self.positions[topic]
@@ -123,7 +157,9 @@ class PartitionState:
         if ANNOTATIONS.name in self._changed_topics:
             offset = self.positions[ANNOTATIONS.name].offset
             state.append(self._state_row("handling_time", "", offset, codecs.encode_handling_time(self.handling_time)))
-        self._changed_tasks, self._changed_windows, self._deleted = {}, {}, {}
+        state.extend(self.journal.changes())
+        self._add_beliefs(found)
+        self._changed_tasks, self._changed_windows, self._deleted, self._closed = {}, {}, {}, []
         self._changed_topics = set()
         return found
 
@@ -142,62 +178,77 @@ class PartitionState:
             UnknownCodecError: a row was written by a version of labelwatch that this one cannot read.
         """
         partials: dict[WindowKey, Partial] = {}
+        labelers: list[StateRow] = []
         for row in sorted(rows, key=lambda row: row.version):
             codecs.check_version(row.kind, row.codec_version)
             match row.kind:
                 case "position":
                     self.positions[row.key] = codecs.decode_position(row.payload)
                 case "task":
-                    task = codecs.decode_task(row.payload)
+                    task = codecs.decode_task(row.payload, row.codec_version)
                     self.tasks[(task.project_id, task.task_id)] = task
                 case "window":
                     key, partial = codecs.decode_window(row.key, row.payload)
                     partials[key] = partial
                 case "handling_time":
                     self.handling_time.load(codecs.decode_handling_time(row.payload))
+                case "review" | "reviews_applied":
+                    self.journal.restore(row)
+                case "label_space":
+                    form, plain = codecs.decode_plain(row.payload)
+                    self.beliefs.load(LabelSpace(*codecs.read_key(row.key)), form, plain)
+                case "labeler":
+                    labelers.append(row)
+                case "confidence":
+                    self.beliefs.confidence_model.load(codecs.decode_plain(row.payload))
+        for row in labelers:  # after their label spaces
+            project_id, task_type, labeler_id = codecs.read_key(row.key)
+            model = self.beliefs.models[LabelSpace(project_id, task_type)]
+            model.load_labeler(shared(labeler_id), codecs.decode_plain(row.payload))
         self.windows.restore(self.position(ANNOTATIONS.name).watermark_ms, partials)
+
+    def reopen(self, closed: Iterable[ClosedTaskRow]) -> None:
+        """Open tasks again that a noted review is about; those that are open anyway are not touched."""
+        for row in closed:
+            if (row.project_id, row.task_id) not in self.tasks:
+                self.touch(codecs.decode_task(row.payload, row.codec_version))
+
+    def _close(self, task: Task, sequence: int, now_ms: int) -> None:
+        """Look at a task for the last time and put it away: a review may still come."""
+        if task.posterior is None and task.truth is None:
+            return
+        self.beliefs.close(task)
+        task.confidence = self.beliefs.confidence(task)
+        task.applied = sequence
+        self._changed_tasks[(task.project_id, task.task_id)] = task
+        self._closed.append(
+            ClosedTaskRow(
+                app_id=self.app_id,
+                source_partition=self.partition,
+                project_id=task.project_id,
+                task_id=task.task_id,
+                closed_at=now_ms,
+                codec_version=codecs.CODEC_VERSIONS["task"],
+                payload=codecs.encode_task(task),
+                version=sequence,
+            )
+        )
+
+    def _add_beliefs(self, found: Changes) -> None:
+        beliefs, sequence = self.beliefs, self.sequence()
+        for space, labeler_id, model in beliefs.take_changed():
+            payload = codecs.encode_plain(model.dump_labeler(labeler_id))
+            found.state.append(self._state_row("labeler", codecs.labeler_key(space, labeler_id), sequence, payload))
+            found.evidence.append(ChangedEvidence(*space, labeler_id, sequence, model.evidence(labeler_id)))
+        for space in sorted(beliefs.changed_spaces):
+            model = beliefs.models[space]
+            payload = codecs.encode_plain([model.form, model.dump()])
+            found.state.append(self._state_row("label_space", codecs.space_key(space), sequence, payload))
+        beliefs.changed_spaces = set()
+        if beliefs.is_confidence_changed:
+            payload = codecs.encode_plain(beliefs.confidence_model.dump())
+            found.state.append(self._state_row("confidence", "", sequence, payload))
+            beliefs.is_confidence_changed = False
 
     def _state_row(self, kind: str, key: str, version: int, payload: str, *, deleted: bool = False) -> StateRow:
         return StateRow(self.app_id, self.partition, kind, key, version, codecs.CODEC_VERSIONS[kind], payload, deleted)
-
-    def _confidence_row(self, task: Task) -> TaskConfidenceRow:
-        consensus, confidence = task.consensus()
-        return TaskConfidenceRow(
-            project_id=task.project_id,
-            task_id=task.task_id,
-            task_type=task.task_type,
-            consensus_label=consensus or "",
-            confidence=confidence,
-            labels=len(task.answers),
-            gold_label=None if task.gold is None else task.gold.label,
-            last_submitted_at=task.last_submitted_ms,
-            source_partition=self.partition,
-            version=task.applied_offset,
-        )
-
-    def _partial_row(self, key: WindowKey, partial: Partial) -> WindowPartialRow:
-        return WindowPartialRow(
-            window_start=key.start_ms,
-            project_id=key.project_id,
-            task_type=key.task_type,
-            vendor_id=key.vendor_id,
-            source_partition=self.partition,
-            first_offset=partial.first_offset,
-            last_offset=partial.last_offset,
-            annotations=partial.annotations,
-            revisions=partial.revisions,
-            duplicates=partial.duplicates,
-            late=partial.late,
-            gold_seen=partial.gold_seen,
-            gold_right=partial.gold_right,
-            consensus_seen=partial.consensus_seen,
-            consensus_agreed=partial.consensus_agreed,
-            handling_microseconds=partial.handling_microseconds,
-            handling_sketch=dict(partial.handling_sketch),
-            forecast_seen=partial.forecast_seen,
-            forecast_microseconds=partial.forecast_microseconds,
-            forecast_error_microseconds=partial.forecast_error_microseconds,
-            task_hashes=partial.tasks.hashes(),
-            labeler_hashes=partial.labelers.hashes(),
-            label_histogram=dict(partial.label_histogram),
-        )
