@@ -88,15 +88,25 @@ def test_mackays_forecast_is_near_the_true_average_over_weights() -> None:
     covariance = np.linalg.inv(model.prior[0] + model.evidence[0])
     drawn = np.random.default_rng(0).multivariate_normal(mean, covariance, 20_000)
     for a in (-2.0, 0.5, 3.0):
-        average = np.mean(1 / (1 + np.exp(-drawn @ [1.0, a, 1.0])))
-        assert model.predict_proba_one({"a": a, "b": 1.0})[True] == pytest.approx(average, abs=0.02)
+        x = np.array([1.0, a, 1.0])
+        forecast = model.predict_proba_one({"a": a, "b": 1.0})[True]
+        assert forecast == pytest.approx(np.mean(1 / (1 + np.exp(-drawn @ x))), abs=0.02)
+        assert forecast == pytest.approx(sigmoid(mean @ x / math.sqrt(1 + math.pi / 8 * x @ covariance @ x)), rel=1e-9)
+
+
+@pytest.mark.parametrize("weight", [60.0, -60.0])
+def test_no_forecast_is_certain(weight: float) -> None:
+    model = BayesianLogistic(mean={"intercept": weight}, spread={"intercept": 0.01})
+    told = model.predict_proba_one({})
+    assert 0.0 < told[True] < 1.0
+    assert 0.0 < told[False] < 1.0
 
 
 def test_an_increasing_feature_never_counts_against() -> None:
-    against = [({"a": x["a"], "b": x["b"]}, not y) for x, y in examples(4, 400)]
+    against = [({"a": x["a"] + 2.0, "b": x["b"]}, not y) for x, y in examples(4, 400)]
     free, bound = learned(against), learned(against, increasing=frozenset({"a"}))
-    assert free.predict_proba_one({"a": 2.0})[True] < 0.2
-    forecasts = [bound.predict_proba_one({"a": a})[True] for a in (-2.0, 0.0, 2.0)]
+    assert free.predict_proba_one({"a": 4.0})[True] < 0.2
+    forecasts = [bound.predict_proba_one({"a": a})[True] for a in (0.0, 2.0, 4.0)]
     assert forecasts[0] == forecasts[1] == forecasts[2]
     assert forecasts[0] == pytest.approx(np.mean([y for _, y in against]), abs=0.1)
 
@@ -212,11 +222,13 @@ def test_the_weights_of_all_are_those_of_the_joint_model() -> None:
 
 
 def test_the_member_that_learned_longest_ago_is_forgotten() -> None:
-    made = taught(("x", False, 50), ("y", True, 1), ("x", False, 1), ("z", True, 1), max_members=2)
+    made = taught(("x", False, 5), ("y", True, 100), ("x", False, 1), ("z", True, 1), max_members=2)
     assert [name for name, *_ in made.dump()["members"]] == ["x", "z"]
-    kept = taught(("x", False, 51), ("z", True, 1))
-    assert forecast(made, "x") == pytest.approx(forecast(kept, "x"), abs=0.01)
+    remembered = taught(("x", False, 5), ("y", True, 100), ("x", False, 1), ("z", True, 1))
+    never = taught(("x", False, 6), ("z", True, 1))
     assert forecast(made, "y") == forecast(made, "never seen")
+    assert forecast(made, "never seen") == pytest.approx(forecast(never, "never seen"), abs=0.005)
+    assert forecast(remembered, "never seen") > forecast(made, "never seen") + 0.05
 
 
 def test_restored_it_goes_on_the_same_to_the_last_digit() -> None:
@@ -228,6 +240,17 @@ def test_restored_it_goes_on_the_same_to_the_last_digit() -> None:
         made.learn(name, [1.0, -0.7], True)
         again.learn(name, [1.0, -0.7], True)
     assert again.dump() == made.dump()
+
+
+def test_what_was_known_before_is_gone_once_a_state_is_loaded() -> None:
+    used = taught(("x", False, 7))
+    assert forecast(used, "x") < 0.3
+    used.load(family().dump())
+    assert forecast(used, "x") == forecast(used, "new") == forecast(family(), "new")
+    unused = family()
+    assert forecast(unused, "new") > 0.5
+    unused.load(taught(("x", False, 7)).dump())
+    assert forecast(unused, "new") == forecast(taught(("x", False, 7)), "new")
 
 
 def test_state_of_other_features_is_refused() -> None:
