@@ -178,6 +178,7 @@ COLUMNS: Final = {
     "ece_dawid_skene": "ECE\nDS",
     "spearman": "rank\nours",
     "spearman_dawid_skene": "rank\nDS",
+    "spearman_one_coin": "rank\n1-coin",
     "us_per_label": "us a\nlabel",
 }
 
