@@ -245,6 +245,7 @@ def test_restored_it_goes_on_the_same_to_the_last_digit() -> None:
 def test_what_was_known_before_is_gone_once_a_state_is_loaded() -> None:
     used = taught(("x", False, 7))
     assert forecast(used, "x") < 0.3
+    assert forecast(used, "new") < 0.5
     used.load(family().dump())
     assert forecast(used, "x") == forecast(used, "new") == forecast(family(), "new")
     unused = family()
