@@ -16,9 +16,10 @@ from typing import Any, Final, NamedTuple
 
 from detectors.logistic import BayesianLogistic, LogisticFamily
 
-#: Prior mean and standard deviation of each weight. Rounded means and spreads over seven public sets with truth, each
-#: under four kinds of inference, at the last label and at an earlier one; fitted on six of them it calibrates the
-#: seventh as well. A narrower spread learns slower where a set is unlike these, a wider one needs more than 200 golds.
+#: Prior mean and standard deviation of each weight: rounded from those over seven public sets with truth, each under
+#: four kinds of inference, at the last label and earlier. Fitted on six sets, the seventh's error after 200 golds is
+#: .039 on average, at most .029 above chance. A narrower spread learns too slowly where data are unlike these sets; a
+#: wider one needs more golds.
 CONSENSUS_PRIOR: Final[Mapping[str, tuple[float, float]]] = {
     "intercept": (1.8, 0.6),
     "posterior": (0.8, 0.6),
