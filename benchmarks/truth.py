@@ -3,8 +3,9 @@
     python -m benchmarks.truth [--data DIR] [--seeds 5] [--set NAME] [--skip-glad] [--json]
 
 Each set passes in a random order for each seed through the model that the agents run, as in ``labelwatch evaluate
-truth``, and the figures are means over the seeds. Batch methods do not depend on the order, and run once. The time is
-measured beside River's linear regression on ten features, in turns, so that a slow moment of the machine meets both.
+truth``, and the figures are means over the seeds. Batch methods hardly depend on the order, and run once, in that of
+the file. The time is measured beside River's linear regression on ten features, in turns, so that a slow moment of
+the machine meets both.
 """
 
 from __future__ import annotations

@@ -20,5 +20,5 @@ class Models(NamedTuple):
 def new_models(settings: Settings) -> Models:
     """Models that have seen nothing."""
     ours = settings.reliability
-    half_lives = HalfLives(ours.half_life_annotations, ours.half_life_days)
+    half_lives = HalfLives(annotations=ours.half_life_annotations, days=ours.half_life_days)
     return Models(Beliefs(half_lives, ours.max_classes), HandlingTimeModel(settings.pipeline.handling_half_life))

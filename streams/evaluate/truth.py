@@ -44,7 +44,7 @@ class Stage:
         belief = model.belief(task)
         assert belief.label is not None  # every task here has a label
         self.raw[task.task_id] = Forecast(belief.label, belief.raw_confidence)
-        self.calibrated[task.task_id] = Forecast(belief.label, model.confidence(task, belief))
+        self.calibrated[task.task_id] = Forecast(belief.label, model.confidence(task))
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,9 @@ def test_gzip_columns_in_another_order_and_more_of_them(tmp_path: Path) -> None:
     labels, truth = tmp_path / "label.csv.gz", tmp_path / "truth.csv.gz"
     labels.write_bytes(gzip.compress(b"label,note,worker,seconds,item\ncat,x,ann,,1\ndog,y,bob,2.5,1\n"))
     truth.write_bytes(gzip.compress(b"truth,item\ncat,1\n"))
-    assert [given[:3] for given in read_dataset(labels, truth).dataset.labels] == [
-        ("1", "ann", "cat"),
-        ("1", "bob", "dog"),
-    ]
+    ann, bob = read_dataset(labels, truth).dataset.labels
+    assert (ann[:3], ann.seconds) == (("1", "ann", "cat"), None)
+    assert (bob[:3], bob.seconds) == (("1", "bob", "dog"), 2.5)
 
 
 def test_times_are_the_files_or_else_a_second_apart(tmp_path: Path) -> None:

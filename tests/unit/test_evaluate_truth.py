@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from math import log
 
@@ -17,8 +18,9 @@ from detectors.one_coin import OneCoinModel
 from streams.evaluate.baselines import majority
 from streams.evaluate.dataset import Dataset, GivenLabel
 from streams.evaluate.forecast import Forecast, ranking
-from streams.evaluate.models import Models
-from streams.evaluate.truth import SPACE, Evaluation, Pass, evaluate, run_pass, run_passes
+from streams.evaluate.models import Models, new_models
+from streams.evaluate.truth import SPACE, Evaluation, Pass, Passes, Stage, evaluate, run_pass, run_passes
+from streams.settings import Settings
 
 HALF_LIVES = HalfLives(annotations=1_000, days=90)
 
@@ -192,6 +194,29 @@ def test_raw_and_calibrated_confidence_are_told_apart() -> None:
     calibrated = sum(informed.right) / len(informed.right)
     assert result.ece_calibrated == pytest.approx(abs(sum(right for _, right in rest) / len(rest) - calibrated))
     assert result.baselines["majority"].ece == pytest.approx(expected)
+
+
+def test_accuracy_is_of_the_blind_pass_and_calibration_of_the_informed_one() -> None:
+    found = passed(Votes())
+    never = {task: Forecast("c", 1.0) for task in DATA.truth}
+    sure = {task: Forecast(label, 1.0) for task, label in DATA.truth.items()}
+    liar, oracle = (replace(found, streaming=Stage(one, one), final=Stage(one, one)) for one in (never, sure))
+    rest = tuple(DATA.truth)
+    result = evaluate(DATA, Passes(liar, oracle, frozenset(), rest), {})
+    assert (result.accuracy_streaming, result.accuracy_final, result.ece_raw, result.ece_calibrated) == (0, 0, 0, 0)
+    result = evaluate(DATA, Passes(oracle, liar, frozenset(), rest), {})
+    assert (result.accuracy_streaming, result.accuracy_final, result.ece_raw, result.ece_calibrated) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(("max_classes", "form"), [(3, "confusion"), (2, "one_coin")])
+def test_models_are_made_by_the_settings(max_classes: int, form: str) -> None:
+    settings = Settings.model_validate({"reliability": {"max_classes": max_classes, "half_life_days": 7}})
+    beliefs = new_models(settings).beliefs
+    for label in "abc":
+        beliefs.answer(Task("p", label, "t"), "ann", Answer(label, 0), "class")
+    (model,) = beliefs.models.values()
+    assert model.form == form
+    assert beliefs._half_lives == HalfLives(annotations=1_000, days=7)
 
 
 def test_labelers_are_ranked_by_what_the_model_thinks_of_them() -> None:
