@@ -47,11 +47,11 @@ class Votes(Beliefs):
         self.paces: list[float | None] = []
         self.right: list[bool] = []
 
-    def answer(self, task: Task, labeler_id: str, answer: Answer, kind: str) -> Answer | None:
+    def answer(self, task: Task, labeler_id: str, answer: Answer, kind: str) -> None:
         assert kind == "class"
         self.calls.append(("answer", task.task_id, labeler_id))
         self.paces.append(answer.pace)
-        return task.stand(labeler_id, answer)
+        task.stand(labeler_id, answer)
 
     def know(self, task: Task, truth: Truth) -> Outcome | None:
         self.calls.append(("know", task.task_id, truth.label))
@@ -69,11 +69,10 @@ class Votes(Beliefs):
         label = max(sorted(given), key=given.count)
         return Belief(label, given.count(label) / len(given), 0.0, {})
 
-    def confidence(self, task: Task, belief: Belief | None = None) -> float:
-        assert belief is not None
+    def confidence(self, task: Task) -> float:
         if task.truth is not None:
             return 1.0
-        return sum(self.right) / len(self.right) if self.right else belief.raw_confidence
+        return sum(self.right) / len(self.right) if self.right else self.belief(task).raw_confidence
 
     @property
     def known(self) -> dict[str, str]:
