@@ -11,7 +11,9 @@ from typing import Final, NamedTuple
 
 from scipy.special import betaincinv
 
-from detectors.evidence import CONFUSION, Evidence, total
+from detectors.evidence import CONFUSION, RATING, SUBJECTIVE, Evidence, total
+from detectors.rating_errors import read_rating
+from detectors.subjective_counts import character
 
 #: Mass of the credible interval.
 CREDIBLE: Final = 0.90
@@ -75,7 +77,12 @@ def summarise(parts: Iterable[Evidence]) -> Reliability:
     Raises:
         ValueError: no evidence.
     """
+    parts = list(parts)
     evidence = total(parts)
+    if evidence.form == RATING:
+        return _summarise_rating(evidence, parts)
+    if evidence.form == SUBJECTIVE:
+        return _summarise_subjective(evidence)
     mean, concentration = evidence.population
     right, weight = evidence.right, evidence.weight
     hits, misses = right + concentration * mean, max(weight - right, 0.0) + concentration * (1.0 - mean)
@@ -109,6 +116,20 @@ def summarise(parts: Iterable[Evidence]) -> Reliability:
         confused_answer="" if confused is None else confused[1],
         confused_share=None if confused is None else matrix[confused] / rows[confused[0]],
         confusion=tuple((*pair, count) for pair, count in sorted(matrix.items())),
+    )
+
+
+def _summarise_rating(evidence: Evidence, parts: list[Evidence]) -> Reliability:
+    """The accuracy is the probability of a rating as good as equal to the true value; its uncertainty is not known."""
+    weight, law, accuracy = read_rating(parts)
+    return Reliability(RATING, evidence.labels, weight, accuracy, bias=law.bias, precision=1.0 / law.variance)
+
+
+def _summarise_subjective(evidence: Evidence) -> Reliability:
+    """Nothing is right or wrong, so there is no accuracy."""
+    answers, stability, distance, attention = character(evidence)
+    return Reliability(
+        SUBJECTIVE, evidence.labels, answers, stability=stability, distance=distance, attention=attention
     )
 
 
