@@ -41,7 +41,7 @@ CONCENTRATION: Final = 20.0
 CONCENTRATION_WEIGHT: Final = 300.0
 RATE_CONCENTRATION: Final = 50.0
 RATE_WEIGHT: Final = 5_000.0
-ROW_CONCENTRATION: Final = 4.0
+ROW_CONCENTRATION: Final = 5.0
 ROW_WEIGHT: Final = 10_000.0
 #: The population is estimated when there are so many answers, and again whenever they have grown by this factor.
 FIRST_ESTIMATE: Final = 50

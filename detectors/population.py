@@ -69,7 +69,7 @@ class Population:
     """How alike labelers' accuracies are: pseudo-counts of the beta law around the mean."""
     rate_concentration: float = 50.0
     """The same by kind of task, believed more slowly: what rows that have seen little start from."""
-    row_concentration: float = 4.0
+    row_concentration: float = 5.0
     """How alike a labeler's classes are: pseudo-counts of the Dirichlet law around the one-coin form."""
     share_hard: float = 0.5
     """Share of hard tasks, as last estimated."""
