@@ -74,7 +74,7 @@ class Beliefs:
     >>> for name, label in (("ann", "cat"), ("bob", "cat"), ("cy", "dog")):
     ...     _ = beliefs.answer(task, name, Answer(label, 1_000), "class")
     >>> beliefs.belief(task).label, round(beliefs.belief(task).raw_confidence, 2), round(beliefs.confidence(task), 2)
-    ('cat', 0.79, 0.73)
+    ('cat', 0.76, 0.66)
     >>> outcome = beliefs.know(task, Truth("dog", "review", 9_000))
     >>> outcome.belief.label, outcome.is_right, beliefs.belief(task).label, beliefs.confidence(task)
     ('cat', False, 'dog', 1.0)
@@ -153,29 +153,34 @@ class Beliefs:
         model = self.models.get(task.space)
         return NOTHING if model is None else model.belief(task)
 
-    def confidence(self, task: Task, belief: Belief | None = None) -> float:
+    def confidence(self, task: Task) -> float:
         """Calibrated probability that the consensus is right; 1 when the truth is known, 0 without consensus."""
-        belief = self.belief(task) if belief is None else belief
-        if belief.label is None:
-            return 0.0
-        if task.truth is not None:
-            return 1.0
-        model = self.models[task.space]
-        if model.form not in (CONFUSION, ONE_COIN):
-            return belief.raw_confidence
-        return self.confidence_model.forecast(task.task_type, self._grounds(task, model, belief, belief.label))
+        return self.forecast(task)[0]
 
-    def probability_right(self, task: Task, labeler_id: str, belief: Belief | None = None) -> float | None:
-        """P(a labeler's standing answer is right); None where answers are not right or wrong."""
+    def forecast(self, task: Task, labeler_id: str | None = None) -> tuple[float, float | None]:
+        """Confidence in the consensus, and the probability that a labeler's standing answer is right.
+
+        The latter is None without a labeler, and where answers are not right or wrong.
+        """
         model = self.models.get(task.space)
-        answer = task.answers.get(labeler_id)
-        if model is None or answer is None or answer.label is None or model.form not in (CONFUSION, ONE_COIN):
-            return None
+        belief = NOTHING if model is None else model.belief(task)
+        if model is None or belief.label is None:
+            return 0.0, None
+        answer = None if labeler_id is None else task.answers.get(labeler_id)
+        is_judged = model.form in (CONFUSION, ONE_COIN)
+        label = answer.label if answer is not None and is_judged else None
         if task.truth is not None:
-            return float(task.truth.label == answer.label)
-        belief = model.belief(task) if belief is None else belief
-        grounds = self._grounds(task, model, belief, answer.label, labeler_id)
-        return self.confidence_model.forecast_annotation(task.task_type, grounds)
+            return 1.0, None if label is None else float(task.truth.label == label)
+        if not is_judged:
+            return belief.raw_confidence, None
+        votes = task.votes()
+        known = self.confidence_model
+        confidence = known.forecast(task.task_type, _grounds(votes, model, belief, belief.label))
+        if label is None:
+            return confidence, None
+        own = [(name, one) for name, one in votes if name == labeler_id]
+        grounds = _grounds(votes, model, belief, label, own)
+        return confidence, known.forecast_annotation(task.task_type, grounds)
 
     def is_comparable(self, space: LabelSpace, kind: str) -> bool:
         """Whether an answer of this kind can be held against the others of its space."""
@@ -215,12 +220,13 @@ class Beliefs:
         is_right = belief.label == truth.label
         if model.form not in (CONFUSION, ONE_COIN):
             return Outcome(belief, belief.raw_confidence, truth, is_right, len(task.answers))
-        grounds = self._grounds(task, model, belief, belief.label)
+        votes = task.votes()
+        grounds = _grounds(votes, model, belief, belief.label)
         confidence = self.confidence_model.forecast(task.task_type, grounds)
         self.confidence_model.learn(task.task_type, grounds, is_right, weight)
-        for labeler_id, answer in task.votes():
+        for name, answer in votes:
             assert answer.label is not None
-            of_answer = self._grounds(task, model, belief, answer.label, labeler_id)
+            of_answer = _grounds(votes, model, belief, answer.label, [(name, answer)])
             self.confidence_model.learn_annotation(task.task_type, of_answer, answer.label == truth.label)
         self.is_confidence_changed = True
         return Outcome(belief, confidence, truth, is_right, len(task.answers))
@@ -228,28 +234,6 @@ class Beliefs:
     def _revise(self, task: Task, model: LabelModel) -> None:
         model.update(task)
         self.changed_spaces.add(task.space)
-
-    def _grounds(
-        self, task: Task, model: LabelModel, belief: Belief, label: str, labeler_id: str | None = None
-    ) -> Grounds:
-        """What confidence in a label is judged by: of the consensus, or of one labeler's answer."""
-        votes = task.votes()
-        same = sum([answer.label == label for _, answer in votes])
-        if labeler_id is None:
-            accuracy = sum([model.accuracy(name) for name, _ in votes]) / len(votes)
-            paces = [answer.pace for _, answer in votes if answer.pace is not None]
-            pace = sum(paces) / len(paces) if paces else None
-        else:
-            accuracy, pace = model.accuracy(labeler_id), task.answers[labeler_id].pace
-        return Grounds(
-            posterior=min(belief.posterior.get(label, 0.0), 1.0),
-            entropy=belief.entropy,
-            labels=len(votes),
-            classes=len(belief.posterior),
-            vote_share=same / len(votes),
-            accuracy=accuracy,
-            handling_log_ratio=pace,
-        )
 
     def _model(self, space: LabelSpace, kind: str) -> LabelModel:
         model = self.models.get(space)
@@ -289,3 +273,24 @@ class Beliefs:
             model = OneCoinModel(self._half_lives)
         self.models[space] = model
         return model
+
+
+def _grounds(
+    votes: list[tuple[str, Answer]],
+    model: LabelModel,
+    belief: Belief,
+    label: str,
+    judged: list[tuple[str, Answer]] | None = None,
+) -> Grounds:
+    """What confidence in a label is judged by: of the consensus of all votes, or of the ones that are judged."""
+    judged = judged or votes
+    paces = [answer.pace for _, answer in judged if answer.pace is not None]
+    return Grounds(
+        posterior=min(belief.posterior.get(label, 0.0), 1.0),
+        entropy=belief.entropy,
+        labels=len(votes),
+        classes=len(belief.posterior),
+        vote_share=sum([answer.label == label for _, answer in votes]) / len(votes),
+        accuracy=sum([model.accuracy(name) for name, _ in judged]) / len(judged),
+        handling_log_ratio=sum(paces) / len(paces) if paces else None,
+    )

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 #: Answers and event ids remembered per task; beyond it the oldest are forgotten, so a runaway task stays bounded.
 MAX_ANSWERS: Final = 1_000
@@ -128,10 +128,13 @@ class Task:
     applied: int = -1
     """The last sequence number that this value includes."""
 
-    @property
-    def space(self) -> LabelSpace:
-        """Where its labels are comparable."""
-        return LabelSpace(self.project_id, self.task_type)
+    space: LabelSpace = field(init=False)
+    """Where its labels are comparable."""
+    agreement: Any = field(default=None, compare=False)
+    """What its answers contribute to agreement, as last worked out (`detectors.units`); not stored."""
+
+    def __post_init__(self) -> None:
+        self.space = LabelSpace(self.project_id, self.task_type)
 
     def is_duplicate(self, event_hash: int, offset: int) -> bool:
         """Whether this event was counted at an earlier offset; remembers it if not.

@@ -13,8 +13,8 @@ from schemas.rows import DeadLetterRow, Row
 from schemas.times import EARLIEST_YEAR, LATEST_YEAR, to_ms
 from streams.decode import Record, Refusal
 
-_EARLIEST_MS: Final = to_ms(datetime(EARLIEST_YEAR, 1, 1, tzinfo=UTC))
-_LATEST_MS: Final = to_ms(datetime(LATEST_YEAR, 1, 1, tzinfo=UTC)) - 1
+EARLIEST_MS: Final = to_ms(datetime(EARLIEST_YEAR, 1, 1, tzinfo=UTC))
+LATEST_MS: Final = to_ms(datetime(LATEST_YEAR, 1, 1, tzinfo=UTC)) - 1
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Outcome:
 
 def arrival_ms(record: Record) -> int:
     """When the message was appended, from its Kafka timestamp, held to the years that every store can keep."""
-    return min(max(record.timestamp, _EARLIEST_MS), _LATEST_MS)
+    return min(max(record.timestamp, EARLIEST_MS), LATEST_MS)
 
 
 def _printable(value: bytes) -> str:

@@ -220,9 +220,8 @@ class PartitionPipeline:
         if gold is not None:
             learn_truth(state, task, Truth(gold, "gold", submitted_ms), sequence, outcome)
         change.count(sequence)
-        belief = state.beliefs.belief(task)
-        task.confidence = state.beliefs.confidence(task, belief)
         is_standing = task.answers.get(event.labeler_id) is answer
+        task.confidence, probability_right = state.beliefs.forecast(task, event.labeler_id if is_standing else None)
         outcome.rows["annotation_scores"].append(
             AnnotationScoreRow(
                 event.project_id,
@@ -246,7 +245,7 @@ class PartitionPipeline:
                 arrival_ms(record),
                 state.partition,
                 record.offset,
-                state.beliefs.probability_right(task, event.labeler_id, belief) if is_standing else None,
+                probability_right,
             )
         )
 

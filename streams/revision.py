@@ -24,11 +24,11 @@ class TaskChange:
     def __init__(self, state: PartitionState, task: Task) -> None:
         self._state = state
         self._task = task
-        self._before = self._units()
+        self._before: list[Unit] = self._units() if task.agreement is None else task.agreement
 
     def count(self, sequence: int) -> None:
         """Take what the task contributed to agreement before out of its windows, and put in what it does now."""
-        after = self._units()
+        after = self._task.agreement = self._units()
         if after == self._before:
             return
         for sign, found in ((-1, self._before), (1, after)):

@@ -101,7 +101,7 @@ def encode_task(task: Task) -> str:
                 for labeler, a in task.answers.items()
             ],
             list(task.event_offsets.items()),
-            task.truth,
+            None if task.truth is None else list(task.truth),
             task.gold,
             task.refuted,
             task.posterior,
