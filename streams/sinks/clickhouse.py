@@ -99,7 +99,13 @@ class ClickHouseSink:
         for column in equals:
             if column not in types:
                 raise KeyError(f"{table} has no column {column!r}")
-        where = " AND ".join(f"{column} = {{{column}:{types[column].base_type}}}" for column in equals) or "1"
+        conditions = (
+            f"{column} IN {{{column}:Array({types[column].base_type})}}"
+            if isinstance(value, list)
+            else f"{column} = {{{column}:{types[column].base_type}}}"
+            for column, value in equals.items()
+        )
+        where = " AND ".join(conditions) or "1"
         columns, order = ", ".join(types), ", ".join(KEYS[table].identity)
         found = await self.fetch(
             f"SELECT {columns} FROM {table} FINAL WHERE {where} ORDER BY {order}",  # noqa: S608  (names are ours)

@@ -33,7 +33,9 @@ class Sink(Protocol):
         ...
 
     async def read(self, table: str, **equals: Any) -> list[Row]:
-        """Current rows whose columns equal the given values, ordered by identity; deleted ones are not there.
+        """Current rows whose columns equal the given values, or one of a list of values, ordered by identity.
+
+        Deleted rows are not there.
 
         Raises:
             KeyError: no such table or column.
@@ -76,9 +78,12 @@ class MemorySink:
         if deleted is not None:
             equals = {**equals, deleted: False}
         fields = TABLES[table]._fields
-        wanted = [(_index(table, fields, column), value) for column, value in equals.items()]
+        wanted = [
+            (_index(table, fields, column), value if isinstance(value, list) else [value])
+            for column, value in equals.items()
+        ]
         found = self._rows[table].items()
-        return [row for _, row in sorted(found, key=lambda item: item[0]) if all(row[i] == v for i, v in wanted)]
+        return [row for _, row in sorted(found, key=lambda item: item[0]) if all(row[i] in v for i, v in wanted)]
 
     async def close(self) -> None:
         """Nothing to give up."""

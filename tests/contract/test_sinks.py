@@ -240,6 +240,16 @@ async def test_read_filters_and_orders_by_identity(sink: Sink) -> None:
     assert await sink.read("state", app_id="other") == []
 
 
+async def test_read_takes_any_of_a_list(sink: Sink) -> None:
+    keys = ["b", "it's", "back\\slash", "漢", "[1, 'x']", "tab\there"]
+    await sink.write({"state": [EXAMPLES["state"]._replace(key=key) for key in keys]})
+    wanted = [*keys[1:], "nowhere"]
+    assert sorted(row.key for row in await sink.read("state", key=wanted) if isinstance(row, StateRow)) == sorted(
+        keys[1:]
+    )
+    assert await sink.read("state", key=[]) == []
+
+
 async def test_unknown_names_are_refused(sink: Sink) -> None:
     with pytest.raises(KeyError, match="no table 'nope'"):
         await sink.write({"nope": []})
