@@ -48,12 +48,13 @@ class RatingModel:
     ...         answer = Answer(str(rating), i)
     ...         _ = task.stand(name, answer)
     ...         model.answer(task, name, answer)
-    >>> true, model.belief(task).label, round(model.belief(task).raw_confidence, 2)
-    (4, '4', 0.99)
+    >>> belief = model.belief(task)
+    >>> true, belief.label, {label: round(chance, 3) for label, chance in belief.posterior.items()}
+    (4, '4', {'3': 0.001, '4': 0.999, '5': 0.0})
     >>> [round(model.law(name).bias, 2) for name in ("ann", "bob", "cy", "di")]
-    [0.13, 0.45, -0.83, 0.13]
+    [0.09, 0.41, -0.86, 0.09]
     >>> [round(model.accuracy(name), 2) for name in ("ann", "bob", "cy", "di")]
-    [0.81, 0.52, 0.2, 0.25]
+    [0.87, 0.56, 0.16, 0.25]
     """
 
     form = RATING

@@ -25,6 +25,9 @@ STEPS: Final = 5.0
 #: Spreads beyond the quartiles at which ratings are cut: J. W. Tukey's "far out" (*Exploratory Data
 #: Analysis*, 1977). One rating of 1e9 on a scale to 5 would else ruin everybody who rated the same task.
 FENCE: Final = 3.0
+#: Standard deviation of errors before there is data, in spreads. Too large a guess is unlearned slowly: where the truth
+#: is vague, EM takes large errors for possible. From too small a one it recovers within a hundred tasks.
+FIRST_DEVIATION: Final = 1.0 / 3.0
 #: Beyond any rating, and yet a number that every format of state can hold.
 UNBOUNDED: Final = 1e300
 
@@ -82,7 +85,7 @@ class Scale:
     @property
     def first_variance(self) -> float:
         """Of a labeler's errors, before there is data to tell it from."""
-        return (self.spread / 2.0) ** 2
+        return (self.spread * FIRST_DEVIATION) ** 2
 
     @property
     def prior(self) -> tuple[float, float]:

@@ -167,7 +167,7 @@ class SubjectiveModel:
     def dump(self) -> list[Any]:
         """The space without its labelers, as plain values."""
         known = [self.population.accuracies[0], self.population.concentration]
-        return [self._names, self._everybody, self._checks, self._estimate_at, known]
+        return [dict(self._names), dict(self._everybody), self._checks, self._estimate_at, known]
 
     def load(self, state: list[Any]) -> None:
         """Continue from a dumped space; before its labelers."""
