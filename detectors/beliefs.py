@@ -15,6 +15,8 @@ from detectors.consensus import NOTHING, Answer, Belief, LabelSpace, Task, Truth
 from detectors.evidence import CONFUSION, ONE_COIN, RATING, SUBJECTIVE, Evidence
 from detectors.forgetting import HalfLives
 from detectors.one_coin import OneCoinModel
+from detectors.rating import RatingModel
+from detectors.subjective import SubjectiveModel
 
 #: Of a task whose truth is known, confidence is learned after so many answers: one task's answers stand together.
 LEARNED_AT: Final = frozenset({1, 2, 3, 5, 8, 13, 21})
@@ -262,12 +264,8 @@ class Beliefs:
         if form == CONFUSION:
             model = ConfusionModel(self._half_lives, guideline.classes)
         elif form == RATING:
-            from detectors.rating import RatingModel
-
             model = RatingModel(self._half_lives)
         elif form == SUBJECTIVE:
-            from detectors.subjective import SubjectiveModel
-
             model = SubjectiveModel(self._half_lives)
         else:
             model = OneCoinModel(self._half_lives)

@@ -158,13 +158,13 @@ def decode_task(payload: str, version: int = CODEC_VERSIONS["task"]) -> Task:
 
 
 def _decode_first_task(payload: str) -> Task:
-    """A task of the time of majority votes: its answers vote again when the next one comes."""
+    """A task of the time of majority votes. Its answers are known as such, but their labelers are not: they do not vote."""
     project_id, task_id, task_type, answers, hashes, gold, last_ms, touched_ms, applied = orjson.loads(payload)
     return Task(
         shared(project_id),
         task_id,
         shared(task_type),
-        answers={shared(labeler): Answer(label, at_ms) for labeler, label, at_ms in answers},
+        answers={shared(labeler): Answer(None, at_ms) for labeler, _, at_ms in answers},
         event_offsets=dict(hashes),
         truth=None if gold is None else Truth(gold[0], "gold", gold[1]),
         gold=None if gold is None else gold[0],
