@@ -158,7 +158,7 @@ def decode_task(payload: str, version: int = CODEC_VERSIONS["task"]) -> Task:
 
 
 def _decode_first_task(payload: str) -> Task:
-    """A task of the time of majority votes. Its answers are known as such, but their labelers are not: they do not vote."""
+    """A task of the time of majority votes: its answers are known, but nothing of their labelers; they do not vote."""
     project_id, task_id, task_type, answers, hashes, gold, last_ms, touched_ms, applied = orjson.loads(payload)
     return Task(
         shared(project_id),
