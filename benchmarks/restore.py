@@ -12,6 +12,7 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from rich.table import Table
 from benchmarks.messages import annotation_messages
 from deploy.clickhouse.migrate import migrate
 from deploy.local.stack import EmbeddedStack
-from schemas.topics import ANNOTATIONS
+from schemas.topics import ANNOTATIONS, DEAD_LETTERS
+from streams.outbox import Message
 from streams.record_batch import RecordBatch
 from streams.score import Score
 from streams.settings import ClickHouseSettings, Settings
@@ -88,8 +90,8 @@ async def _timed_checkpoint(score: Score) -> float:
 
 
 def _score(settings: Settings, sink: ClickHouseSink, worker_id: str) -> Score:
-    async def publish(letters: object) -> None:
-        assert not letters, "the benchmark's messages are all good"
+    async def publish(messages: Sequence[Message]) -> None:
+        assert all(message.topic != DEAD_LETTERS.name for message in messages), "the benchmark's messages are all good"
 
     return Score(
         settings,

@@ -1,4 +1,4 @@
-"""The worker: a Faust application with the SCORE agent, its web page, and how it starts and stops."""
+"""The worker: a Faust application with the agents SCORE and LABELERS, its web page, and how it starts and stops."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ import mode
 import structlog
 from faust.types.auth import CredentialsT
 
+from schemas.topics import LABELER_EVIDENCE
+from streams.agents.assignment import Agents
+from streams.agents.labelers import LabelersAgent
+from streams.agents.publisher import Publisher
 from streams.agents.score import ScoreAgent
 from streams.health import HealthState
-from streams.kafka_admin import describe
+from streams.kafka_admin import TopicStatus, describe, ssl_context
+from streams.labelers import Labelers, labelers_name
 from streams.metrics import METRICS, set_build_info
-from streams.score import FencedError, Score
+from streams.owner import FencedError
+from streams.reliability_copy import ReliabilityCopy
+from streams.score import Score
 from streams.settings import KafkaSettings, Settings
 from streams.sinks.clickhouse import ClickHouseSink, log_retry
 from streams.sinks.retry import Backoff
@@ -35,6 +42,8 @@ log = structlog.get_logger()
 #: 30 s that container runtimes and service managers wait before they kill; what is not acknowledged is read again.
 STOP_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
+#: How long a start waits for the copy of labelers' reliability; without it, SCORE goes on with what it knows itself.
+COPY_SECONDS = 60.0
 
 
 def create_app(settings: Settings, data_dir: Path) -> faust.App:
@@ -72,8 +81,8 @@ async def run_worker(settings: Settings, *, worker_id: str | None = None) -> int
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    problems = await asyncio.to_thread(topic_problems, settings.kafka)
-    if problems:
+    topics = await asyncio.to_thread(describe, settings.kafka)
+    if problems := topic_problems(topics):
         log.error("worker.topics_unusable", bootstrap=settings.kafka.bootstrap, problems=problems)
         return 1
     health = HealthState(settings.worker.stuck_after_seconds, time.monotonic())
@@ -82,29 +91,31 @@ async def run_worker(settings: Settings, *, worker_id: str | None = None) -> int
     web.start()
     data_dir = Path(tempfile.mkdtemp(prefix="labelwatch-worker-"))
     try:
-        return await _Worker(settings, worker_id, health, data_dir).run(stop)
+        return await _Worker(settings, worker_id, health, data_dir, topics).run(stop)
     finally:
         web.close()
         shutil.rmtree(data_dir, ignore_errors=True)
 
 
-def topic_problems(kafka: KafkaSettings) -> list[str]:
-    """Why the topics cannot be worked on: one is missing, or task-keyed ones differ in their partitions.
-
-    Raises:
-        BrokerError: the broker is away or refuses.
-    """
-    statuses = describe(kafka)
+def topic_problems(statuses: Sequence[TopicStatus]) -> list[str]:
+    """Why the topics cannot be worked on: one is missing, or those of a group differ in their partitions."""
     missing = [s.topic.name for s in statuses if s.outcome == "missing"]
     problems = [f"topics missing: {', '.join(missing)}; run `labelwatch topics create`"] if missing else []
-    counts = {s.topic.name: s.partitions for s in statuses if s.topic.copartition and s.outcome != "missing"}
-    if len(set(counts.values())) > 1:
-        problems.append(f"task-keyed topics must have equally many partitions, but have {counts}")
+    groups: dict[str, dict[str, int]] = {}
+    for status in statuses:
+        if status.topic.copartition and status.outcome != "missing":
+            groups.setdefault(status.topic.copartition, {})[status.topic.name] = status.partitions
+    for group, counts in groups.items():
+        if len(set(counts.values())) > 1:
+            problems.append(f"{group}-keyed topics must have equally many partitions, but have {counts}")
     return problems
 
 
 class _Worker:
-    def __init__(self, settings: Settings, worker_id: str, health: HealthState, data_dir: Path) -> None:
+    def __init__(
+        self, settings: Settings, worker_id: str, health: HealthState, data_dir: Path, topics: Sequence[TopicStatus]
+    ) -> None:
+        self._settings = settings
         self._giving_up = asyncio.Event()
         self._sink = ClickHouseSink(
             settings.clickhouse,
@@ -113,24 +124,44 @@ class _Worker:
             on_retry=_count_retry,
         )
         self._app = create_app(settings, data_dir)
-        self._agent = ScoreAgent(self._app, settings.worker, health)
-        self._agent.score = Score(
+        app_id, worker = settings.worker.app_id, settings.worker
+        self._copy = ReliabilityCopy(app_id, _now_ms)
+        self._agents = Agents(self._app, health, worker.batch_max_records, [self._copy.report])
+        publish = Publisher(self._app, worker.retry_max_seconds).publish
+        score = ScoreAgent(self._app, worker, health, self._agents.fail)
+        score.owner = Score(
             settings,
             self._sink,
-            Claims(self._sink, settings.worker.app_id, worker_id),
-            publish=self._agent.publish,
-            acknowledge=self._agent.acknowledge,
-            now_ms=lambda: int(time.time() * 1_000),
-            on_written=lambda table, rows: METRICS.rows_written.labels(table).inc(rows),
+            Claims(self._sink, app_id, worker_id),
+            publish=publish,
+            acknowledge=score.acknowledge,
+            now_ms=_now_ms,
+            on_written=_count_written,
+            evidence_partitions=next(s.partitions for s in topics if s.topic is LABELER_EVIDENCE),
+            tell=self._copy.tell,
         )
+        self._copy.on_record = score.owner.hear
+        labelers = LabelersAgent(self._app, worker, health, self._agents.fail)
+        labelers.owner = Labelers(
+            settings,
+            self._sink,
+            Claims(self._sink, labelers_name(settings), worker_id),
+            publish=publish,
+            acknowledge=labelers.acknowledge,
+            now_ms=_now_ms,
+            on_written=_count_written,
+        )
+        self._agents.add(score)
+        self._agents.add(labelers)
 
     async def run(self, stop: asyncio.Event) -> int:
         log.info("worker.starting")
         stopped = asyncio.create_task(stop.wait())
         # Starting waits for Kafka, and for ClickHouse to restore state. It can be told to stop meanwhile, too.
         running = asyncio.create_task(self._start_and_wait())
-        ticks = [asyncio.create_task(tick) for tick in (self._agent.keep_reporting(), self._agent.keep_checkpointing())]
-        ends: set[asyncio.Future[Any]] = {stopped, running, self._agent.failed, *ticks}
+        reading = self._copy.run(self._settings.kafka, self._settings.worker.retry_max_seconds)
+        ticks = [*self._agents.ticks(), asyncio.create_task(reading)]
+        ends: set[asyncio.Future[Any]] = {stopped, running, self._agents.failed, *ticks}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         error = self._reason(stopped, running, ticks)
         if error is not None:
@@ -150,6 +181,7 @@ class _Worker:
         return code
 
     async def _start_and_wait(self) -> None:
+        await self._copy.restored(COPY_SECONDS)
         await self._app.start()
         log.info("worker.started")
         await self._app.wait_until_stopped()
@@ -157,8 +189,8 @@ class _Worker:
     def _reason(
         self, stopped: asyncio.Task[bool], running: asyncio.Task[None], ticks: Sequence[asyncio.Task[None]]
     ) -> BaseException | None:
-        if self._agent.failed.done():
-            return self._agent.failed.result()
+        if self._agents.failed.done():
+            return self._agents.failed.result()
         for tick in ticks:
             if tick.done():
                 return tick.exception()
@@ -172,7 +204,7 @@ class _Worker:
         log.info("worker.stopping")
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await self._agent.stop()
+                await self._agents.stop()
         except Exception as problem:
             log.error("worker.last_checkpoint_failed", error=f"{type(problem).__name__}: {problem}")
             return False
@@ -186,17 +218,21 @@ class _Worker:
         await self._sink.close()
 
 
+def _now_ms() -> int:
+    return int(time.time() * 1_000)
+
+
+def _count_written(table: str, rows: int) -> None:
+    METRICS.rows_written.labels(table).inc(rows)
+
+
 def _count_retry(attempt: int, error: str, pause: float) -> None:
     METRICS.sink_retries.inc()
     log_retry(attempt, error, pause)
 
 
 def _credentials(kafka: KafkaSettings) -> CredentialsT | None:
-    import ssl
-
-    context = None
-    if kafka.security_protocol.endswith("SSL"):
-        context = ssl.create_default_context(cafile=None if kafka.ssl_cafile is None else str(kafka.ssl_cafile))
+    context = ssl_context(kafka)
     if kafka.security_protocol.startswith("SASL"):
         return faust.SASLCredentials(
             username=kafka.sasl_username,

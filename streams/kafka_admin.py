@@ -6,6 +6,7 @@ Connection options live here once, as kafka-python wants them, for the admin cli
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -90,8 +91,38 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     return options
 
 
+def async_client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """Connection options for any aiokafka client.
+
+    The dictionary holds the password: never log it.
+
+    >>> async_client_options(KafkaSettings(bootstrap="a:9092"))["security_protocol"]
+    'PLAINTEXT'
+    """
+    options: dict[str, Any] = {
+        "bootstrap_servers": [address.strip() for address in settings.bootstrap.split(",") if address.strip()],
+        "client_id": "labelwatch",
+        "security_protocol": settings.security_protocol,
+        "ssl_context": ssl_context(settings),
+    }
+    if settings.security_protocol.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_plain_username": settings.sasl_username,
+            "sasl_plain_password": settings.password(),
+        }
+    return options
+
+
+def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
+    """What to trust of a broker that is reached by TLS; None where it is not."""
+    if not settings.security_protocol.endswith("SSL"):
+        return None
+    return ssl.create_default_context(cafile=None if settings.ssl_cafile is None else str(settings.ssl_cafile))
+
+
 def wanted_partitions(topic: Topic, settings: KafkaSettings) -> int:
-    """Partitions the topic should have: the settings' count for task-keyed topics, else the registry's."""
+    """Partitions the topic should have: the settings' count where state depends on it, else the registry's."""
     if topic.copartition is not None and settings.partitions is not None:
         return settings.partitions
     return topic.partitions
@@ -166,7 +197,7 @@ def create_topics(
     """Create the registered topics that are missing. Existing ones are never changed.
 
     Args:
-        settings: where, with how many replicas, and the partitions of task-keyed topics.
+        settings: where, with how many replicas, and the partitions of topics whose partitions have state.
         dry_run: ask only; what would be created stays ``missing``. (The broker's own ``validate_only`` is not
             used: the embedded broker creates the topic all the same.)
         topics: the registry, unless a test says otherwise.

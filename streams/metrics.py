@@ -50,13 +50,13 @@ class Metrics:
     )]  # fmt: skip
     batch_seconds: Annotated[Histogram, MetricSpec(
         "labelwatch_batch_seconds", "seconds",
-        "Time to decode, score and fold in one batch of one partition.",
+        "Time to decode, score and fold in one batch of one partition of annotations or reviews.",
         "Above 1 s at the 99th percentile the event loop is held too long: lower worker.batch_max_records.",
         runbook="lag-growing",
     )]  # fmt: skip
     batch_messages: Annotated[Histogram, MetricSpec(
         "labelwatch_batch_messages", "messages",
-        "Messages in one batch.",
+        "Messages in one batch of annotations or reviews.",
         "Always full while lag grows: the worker is the bottleneck; add workers. Always 1 under load: check the "
         "consumer's fetch settings.",
         runbook="lag-growing", buckets=_MESSAGES_BUCKETS,
@@ -132,6 +132,37 @@ class Metrics:
         "labelwatch_tasks_given_up_total", "tasks",
         "Tasks dropped from memory before their time because pipeline.max_open_tasks was reached.",
         "Above 0: their duplicates are no longer recognised. Raise it, or shorten pipeline.duplicate_horizon_seconds.",
+        runbook="worker-stuck",
+    )]  # fmt: skip
+    messages_sent: Annotated[Counter, MetricSpec(
+        "labelwatch_messages_sent_total", "messages",
+        "Messages that the broker has taken: dead letters, evidence on labelers, and records of their reliability.",
+        "Evidence standing still while annotations are accepted: no checkpoint succeeds. Reliability records standing "
+        "still while evidence is sent: look at the lag of labeler-evidence.",
+        ("topic",), runbook="lag-growing",
+    )]  # fmt: skip
+    labelers: Annotated[Gauge, MetricSpec(
+        "labelwatch_labelers", "labelers",
+        "Labelers known on the partition of labeler-evidence, once for each label space that they work in.",
+        "Growing without end: ids are made up (a session in labeler_id). Those idle for reliability.forget_days go.",
+        ("partition",), runbook="worker-stuck",
+    )]  # fmt: skip
+    reliability_copy_records: Annotated[Gauge, MetricSpec(
+        "labelwatch_reliability_copy_records", "records",
+        "Labelers in this worker's copy of labeler-reliability.",
+        "Workers that differ by more than the last seconds' changes: one does not read; see the copy's age.",
+        runbook="lag-growing",
+    )]  # fmt: skip
+    reliability_copy_age_seconds: Annotated[Gauge, MetricSpec(
+        "labelwatch_reliability_copy_age_seconds", "seconds",
+        "Time since the broker last answered for every partition of labeler-reliability.",
+        "Above 5 s: SCORE goes on with what it knew of labelers. The broker is away, or the worker is short of CPU.",
+        runbook="lag-growing",
+    )]  # fmt: skip
+    reliability_copy_skipped: Annotated[Counter, MetricSpec(
+        "labelwatch_reliability_copy_skipped_total", "records",
+        "Records of labeler-reliability that could not be read, and were passed over.",
+        "Above 0: something else writes to the topic, or a newer version of labelwatch does; the log says what.",
         runbook="worker-stuck",
     )]  # fmt: skip
     state_restore_seconds: Annotated[Histogram, MetricSpec(

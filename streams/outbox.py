@@ -7,16 +7,14 @@ the state that says so is stored: a crash in between sends them again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
-from detectors.evidence import as_one_coin
+from detectors.evidence import Evidence, as_one_coin
 from detectors.sketches import hash64
-from schemas.topics import LABELER_EVIDENCE
-
-if TYPE_CHECKING:
-    from detectors.evidence import Evidence
+from schemas.dead_letter import DeadLetter
+from schemas.topics import DEAD_LETTERS, LABELER_EVIDENCE
 
 #: A batch of evidence is sent before it grows larger, and a record with more is cut down to it. Kafka's own limit for
 #: a message, and aiokafka's for a request, is about a million.
@@ -31,6 +29,11 @@ class Message(NamedTuple):
     partition: int | None
     key: bytes | None
     value: bytes | None
+
+
+def letter_message(letter: DeadLetter) -> Message:
+    """A dead letter on its topic, under the key of the bad message."""
+    return Message(DEAD_LETTERS.name, None, letter.key, letter.model_dump_json().encode())
 
 
 class ChangedEvidence(NamedTuple):

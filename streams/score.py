@@ -1,84 +1,50 @@
-"""SCORE without its framework: owns the partitions it was given, applies batches, and makes them durable.
+"""SCORE without its framework: owner of partitions of the task-keyed topics, and listener to what others know.
 
-A checkpoint, in this order: dead letters to Kafka, results to ClickHouse, changed state together with the position
-in one insert, and only then the acknowledgement. Whatever fails before the state is written is done again after a
-restart from the stored position, and writes the same rows.
+The checkpoint, fencing and restoring are `streams.owner`; what happens to a message is `streams.pipeline`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Final, cast
 
-import structlog
-
-from schemas.dead_letter import DeadLetter
-from schemas.rows import Row, StateRow
-from streams.breaker import Breaker
-from streams.decode import Record
+from detectors.beliefs import Beliefs, Guideline
+from detectors.consensus import LabelSpace
+from detectors.evidence import Evidence
+from detectors.forgetting import HalfLives
+from schemas.rows import ClosedTaskRow, Row
+from schemas.topics import LABELER_EVIDENCE
+from streams.outbox import Message, evidence_messages
 from streams.outcome import Outcome
+from streams.owner import Acknowledge, FencedError, Owned, Owner, Publish
 from streams.pipeline import PartitionPipeline
+from streams.reliability_copy import Hear
 from streams.settings import Settings
 from streams.sinks.sink import Sink
 from streams.state.claims import Claims
 from streams.state.partition_state import Changes, PartitionState
 
-log = structlog.get_logger()
+__all__ = ["FencedError", "Score"]
 
-Topic = str
+Tell = Callable[[Hear], Awaitable[None]]
+"""Tells a listener everything that is known so far (`streams.reliability_copy.ReliabilityCopy.tell`)."""
 
-
-class Batch(Protocol):
-    """Consecutive records of one partition, and the group generation they were fetched in."""
-
-    topic: Topic
-    partition: int
-    records: Sequence[Record]
-    last_offset: int
-    generation: int
+#: Closed tasks that are asked for at a time.
+_LOOK_UPS: Final = 8
 
 
-class FencedError(Exception):
-    """Another worker owns a partition that this one believed to be its own."""
+async def _nothing_known(hear: Hear) -> None: ...
 
 
-@dataclass(slots=True)
-class Owned:
-    """One owned source partition: its pipeline, and effects that are not durable yet."""
-
-    pipeline: PartitionPipeline
-    breaker: Breaker
-    generation: int
-    pending: Outcome = field(default_factory=Outcome)
-    heard_ms: int = 0
-    """When a message last arrived, by the wall clock."""
-    is_idle: bool = False
-    read_to: dict[Topic, int] = field(default_factory=dict)
-    """Per topic, the last offset read since the last checkpoint began."""
-
-
-@dataclass(slots=True)
-class _Write:
-    partition: int
-    owned: Owned
-    outcome: Outcome
-    changes: Changes
-    read_to: Mapping[Topic, int]
-
-
-class Score:
+class Score(Owner[PartitionPipeline]):
     """Owner of some source partitions.
 
     Args:
-        settings: the worker's settings.
-        sink: where rows go and state is read from.
-        claims: this worker's claims.
-        publish: sends dead letters and returns when the broker has them.
-        acknowledge: tells the transport that a topic's partition is done up to an offset, of a generation.
-        now_ms: the wall clock; used for bookkeeping columns only, never for results.
-        on_written: told of every table and the rows that ClickHouse has taken.
+        evidence_partitions: how many partitions the broker has for what it says about labelers.
+        tell: tells partitions that are new here what other source partitions know of labelers.
+
+    The others are those of `Owner`.
     """
 
     def __init__(
@@ -87,120 +53,78 @@ class Score:
         sink: Sink,
         claims: Claims,
         *,
-        publish: Callable[[Sequence[DeadLetter]], Awaitable[None]],
-        acknowledge: Callable[[Topic, int, int, int], object],
+        publish: Publish,
+        acknowledge: Acknowledge,
         now_ms: Callable[[], int],
         on_written: Callable[[str, int], object] = lambda table, rows: None,
+        evidence_partitions: int = LABELER_EVIDENCE.partitions,
+        tell: Tell = _nothing_known,
     ) -> None:
-        self._settings = settings
-        self._sink = sink
-        self._claims = claims
-        self._publish = publish
-        self._acknowledge = acknowledge
-        self._now_ms = now_ms
-        self._on_written = on_written
-        self._assigning = asyncio.Lock()
-        self._checkpointing = asyncio.Lock()
-        self._forgotten = 0
-        """How often partitions were given up: what was begun before must not end in owning."""
-        self.partitions: dict[int, Owned] = {}
-
-    @property
-    def pending_messages(self) -> int:
-        """Messages applied and not yet durable."""
-        return sum(owned.pending.received for owned in self.partitions.values())
+        super().__init__(
+            settings.worker.app_id,
+            self._make_pipeline,
+            settings,
+            sink,
+            claims,
+            publish=publish,
+            acknowledge=acknowledge,
+            now_ms=now_ms,
+            on_written=on_written,
+        )
+        self._evidence_partitions = evidence_partitions
+        self._tell = tell
+        self._looked_up: dict[int, tuple[list[int], list[ClosedTaskRow]]] = {}
+        """Of partitions whose checkpoint begins: reviews whose tasks were looked for, and the tasks that were found."""
 
     async def assign(self, partitions: Iterable[int], generation: int) -> bool:
-        """Own exactly these partitions: claim and restore what is new, forget what is gone.
+        """As `Owner.assign`; partitions that are new also hear what is known of labelers, before their first batch."""
+        before = {partition: owned.pipeline for partition, owned in self.partitions.items()}
+        is_owned = await super().assign(partitions, generation)
+        new = [o.pipeline for p, o in self.partitions.items() if before.get(p) is not o.pipeline]
+        if new:
+            # They are owned by now, and hear at once what comes meanwhile: nothing falls in between.
 
-        One at a time: a second restore would replace a state to which batches were applied. Returns False, and owns
-        nothing more, if partitions were forgotten while it waited for ClickHouse: they may be another worker's now.
-        """
-        began = self._forgotten
-        async with self._assigning:
-            wanted = set(partitions)
-            self._let_go(set(self.partitions) - wanted)
-            for partition in sorted(wanted):
-                owned = self.partitions.get(partition)
-                if owned is None:
-                    restored = await self._restore(partition, generation, lambda: began == self._forgotten)
-                    if restored is None:
-                        log.info("partition.given_up", partition=partition)
-                        return False
-                    self.partitions[partition] = restored
-                else:
-                    owned.generation = generation
-            return True
+            def hear(space: LabelSpace, labeler_id: str, parts: Mapping[int, Evidence]) -> None:
+                for pipeline in new:
+                    pipeline.hear(space, labeler_id, parts)
 
-    def forget(self, partitions: Iterable[int]) -> None:
-        """Stop owning partitions. What was not checkpointed is left to the next owner."""
-        self._forgotten += 1
-        self._let_go(partitions)
+            await self._tell(hear)
+        return is_owned
 
-    def _let_go(self, partitions: Iterable[int]) -> None:
-        for partition in partitions:
-            self.partitions.pop(partition, None)
-            self._claims.release(partition)
+    def messages(self, partition: int, changes: Changes) -> Sequence[Message]:
+        """Also the labelers of whom more is known now."""
+        evidence = evidence_messages(self._name, partition, changes.evidence, self._evidence_partitions)
+        return [*changes.messages, *evidence]
 
-    def next_offset(self, topic: Topic, partition: int) -> int | None:
-        """Where reading goes on; None when nothing of the partition was applied yet."""
-        offset = self.partitions[partition].pipeline.state.position(topic).offset
-        return None if offset < 0 else offset + 1
+    async def look_up(self, partition: int, owned: Owned[PartitionPipeline]) -> None:
+        """Find closed tasks that reviews are about."""
+        wanted = owned.pipeline.wanted_tasks()
+        tasks, found = sorted(set(wanted.values())), list[ClosedTaskRow]()
+        for start in range(0, len(tasks), _LOOK_UPS):
+            asked = (self._closed_task(partition, *task) for task in tasks[start : start + _LOOK_UPS])
+            for rows in await asyncio.gather(*asked):
+                found.extend(rows)
+        self._looked_up[partition] = (list(wanted), found)
 
-    def process(self, batch: Batch) -> Outcome | None:
-        """Apply a batch in memory; None if it is of a partition or generation that is not owned any more.
+    def changes(self, partition: int, owned: Owned[PartitionPipeline]) -> tuple[Changes, Outcome]:
+        """Reviews are applied right after the checkpoint that stores them; what they come to is for the next one."""
+        journal = owned.pipeline.state.journal
+        applied = journal.applied
+        changes, following = owned.pipeline.begin_checkpoint(self._now_ms(), *self._looked_up.pop(partition))
+        owned.has_more = journal.applied > applied
+        return changes, following
 
-        Raises:
-            BreakerOpenError: most recent input is bad. The partition is not owned any more.
-        """
-        owned = self.partitions.get(batch.partition)
-        if owned is None or owned.generation != batch.generation:
-            return None
-        try:
-            outcome = owned.pipeline.process(batch.topic, batch.records)
-            owned.breaker.add(outcome.received, len(outcome.dead_letters))
-        except BaseException:
-            # The state now includes some of a batch whose effects are not pending: it must never be stored.
-            self.forget([batch.partition])
-            raise
-        owned.pending.take(outcome)
-        owned.read_to[batch.topic] = batch.last_offset
-        owned.heard_ms, owned.is_idle = self._now_ms(), False
-        return outcome
+    def resume(self, owned: Owned[PartitionPipeline]) -> None:
+        """Apply the reviews that were stored to be applied next."""
+        journal = owned.pipeline.state.journal
+        applied = journal.applied
+        owned.pending.take(owned.pipeline.apply_ready())
+        owned.has_more = journal.applied > applied
 
-    async def checkpoint(self) -> int:
-        """Make everything applied so far durable and acknowledge it; how many messages that were.
-
-        One at a time; batches may be applied meanwhile, they belong to the next one. After a failure nothing is
-        owned any more: the partitions have to be assigned, and with that restored, again.
-
-        Raises:
-            FencedError: another worker owns one of the partitions.
-            SinkError: rows can never be written.
-            SinkStoppedError: told to stop while ClickHouse was away; nothing was acknowledged.
-        """
-        async with self._checkpointing:
-            try:
-                return await self._checkpoint()
-            except BaseException:
-                # Effects have left memory and are not durable. A later checkpoint would store positions beyond them.
-                self.forget(list(self.partitions))
-                raise
-
-    async def _checkpoint(self) -> int:
-        writes = [self._begin(p, owned) for p, owned in self.partitions.items() if owned.read_to]
-        if not writes:
-            return 0
-        writes = await self._still_owned(writes)
-        await self._publish([letter for write in writes for letter in write.outcome.dead_letters])
-        await self._write(_merged(write.changes.results for write in writes))
-        writes = await self._still_owned(writes)
-        progress = [row for write in writes for row in write.changes.progress]
-        await self._write({"source_progress": progress, "state": [row for w in writes for row in w.changes.state]})
-        for write in writes:
-            for topic, offset in write.read_to.items():
-                self._acknowledge(topic, write.partition, offset, write.owned.generation)
-        return sum(write.outcome.received for write in writes)
+    def hear(self, space: LabelSpace, labeler_id: str, parts: Mapping[int, Evidence]) -> None:
+        """Pass on to every owned partition what the others know of a labeler."""
+        for owned in self.partitions.values():
+            owned.pipeline.hear(space, labeler_id, parts)
 
     async def note_idle(self, read_to_end: Iterable[int]) -> None:
         """Say of partitions that are read to their end and were silent since that they hold no window back.
@@ -218,46 +142,19 @@ class Score:
         if rows:
             await self._write({"source_progress": rows})
 
-    def _begin(self, partition: int, owned: Owned) -> _Write:
-        changes = owned.pipeline.state.changes(self._now_ms())
-        for table, rows in owned.pending.rows.items():
-            changes.results.setdefault(table, []).extend(rows)
-        write = _Write(partition, owned, owned.pending, changes, owned.read_to)
-        owned.pending, owned.read_to = Outcome(), {}
-        return write
-
-    async def _write(self, rows: Mapping[str, Sequence[Row]]) -> None:
-        await self._sink.write(rows)
-        for table, written in rows.items():
-            self._on_written(table, len(written))
-
-    async def _still_owned(self, writes: list[_Write]) -> list[_Write]:
-        """Leave out partitions that were revoked meanwhile; fail for one that was taken over unnoticed."""
-        stale = await self._claims.stale()
-        kept = [write for write in writes if self.partitions.get(write.partition) is write.owned]
-        fenced = sorted(write.partition for write in kept if write.partition in stale)
-        if fenced:
-            raise FencedError(f"another worker has claimed source partitions {fenced}; this one stops writing")
-        return kept
-
-    async def _restore(self, partition: int, generation: int, is_wanted: Callable[[], bool]) -> Owned | None:
+    def _make_pipeline(self, partition: int) -> PartitionPipeline:
         settings = self._settings
-        if await self._claims.take(partition, self._now_ms(), is_wanted=is_wanted) is None:
-            return None
-        state = PartitionState(settings.worker.app_id, partition, settings.pipeline)
-        rows = await self._sink.read("state", app_id=settings.worker.app_id, source_partition=partition)
-        if not is_wanted():
-            self._claims.release(partition)
-            return None
-        state.restore(cast(list[StateRow], rows))
-        log.info("partition.restored", partition=partition, values=len(rows), tasks=len(state.tasks))
-        breaker = Breaker(settings.pipeline.breaker_min_messages, settings.pipeline.breaker_bad_share)
-        return Owned(PartitionPipeline(state, settings.projects), breaker, generation, heard_ms=self._now_ms())
+        known = settings.reliability
+        beliefs = Beliefs(
+            HalfLives(annotations=known.half_life_annotations, days=known.half_life_days),
+            known.max_classes,
+            {name: Guideline(tuple(sorted(p.labels or ())), p.subjective) for name, p in settings.projects.items()},
+        )
+        state = PartitionState(settings.worker.app_id, partition, settings.pipeline, beliefs)
+        return PartitionPipeline(state, settings.projects)
 
-
-def _merged(parts: Iterable[Mapping[str, list[Row]]]) -> dict[str, list[Row]]:
-    merged: dict[str, list[Row]] = {}
-    for part in parts:
-        for table, rows in part.items():
-            merged.setdefault(table, []).extend(rows)
-    return merged
+    async def _closed_task(self, partition: int, project_id: str, task_id: str) -> list[ClosedTaskRow]:
+        rows = await self._sink.read(
+            "closed_tasks", app_id=self._name, source_partition=partition, project_id=project_id, task_id=task_id
+        )
+        return cast(list[ClosedTaskRow], rows)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from schemas.dead_letter import DeadLetter
 from schemas.rows import Row, SourceProgressRow, StateRow
+from schemas.topics import DEAD_LETTERS
+from streams import outbox
 from streams import pipeline as pipeline_module
 from streams.score import FencedError, Score
 from streams.settings import PipelineSettings, Settings
@@ -96,9 +98,13 @@ class Worker:
             now_ms=lambda: random.getrandbits(40),  # no result may depend on the wall clock
         )
 
-    async def _publish(self, letters: Sequence[DeadLetter]) -> None:
+    async def _publish(self, messages: Sequence[outbox.Message]) -> None:
         self.sink.fuse.burn()
-        self.letters.extend(letters)
+        self.letters.extend(
+            DeadLetter.model_validate_json(message.value or b"")
+            for message in messages
+            if message.topic == DEAD_LETTERS.name
+        )
         self.sink.fuse.burn()
 
     def _acknowledge(self, topic: str, partition: int, offset: int, generation: int) -> None:

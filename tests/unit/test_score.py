@@ -10,7 +10,9 @@ import pytest
 
 from schemas.dead_letter import DeadLetter
 from schemas.rows import Row, SourceProgressRow, WindowPartialRow
+from schemas.topics import DEAD_LETTERS
 from streams.breaker import BreakerOpenError
+from streams.outbox import Message
 from streams.score import Score
 from streams.settings import PipelineSettings, Settings
 from streams.sinks.sink import MemorySink, SinkError
@@ -23,7 +25,7 @@ class Rig:
 
     def __init__(self, sink: MemorySink | None = None, settings: Settings | None = None) -> None:
         self.did: list[Any] = []
-        self.letters: list[DeadLetter] = []
+        self.sent: list[Message] = []
         self.fail_at: str | None = None
         self.now_ms = NOW_MS
         rig = self
@@ -49,9 +51,13 @@ class Rig:
             raise SinkError(f"{what} refused")
         self.did.append(what)
 
-    async def _publish(self, letters: Sequence[DeadLetter]) -> None:
-        self.note("dead letters")
-        self.letters.extend(letters)
+    async def _publish(self, messages: Sequence[Message]) -> None:
+        self.note("messages")
+        self.sent.extend(messages)
+
+    @property
+    def letters(self) -> list[DeadLetter]:
+        return [DeadLetter.model_validate_json(m.value or b"") for m in self.sent if m.topic == DEAD_LETTERS.name]
 
     def take(self) -> list[Any]:
         """What was done since the last call."""
@@ -70,7 +76,7 @@ def some(count: int = 3, *, first_offset: int = 0, partition: int = 0, generatio
 
 
 class TestCheckpoint:
-    async def test_dead_letters_results_state_acknowledgement_in_this_order(self, rig: Rig) -> None:
+    async def test_messages_results_state_acknowledgement_in_this_order(self, rig: Rig) -> None:
         await rig.score.assign([0], 1)
         rig.take()
         rig.score.process(some())
@@ -78,7 +84,7 @@ class TestCheckpoint:
         rig.score.process(batch(records([review()]), topic="reviews"))
         assert rig.score.pending_messages == 5
         assert await rig.score.checkpoint() == 5
-        assert rig.take() == ["dead letters", "results", "state", ("annotations", 0, 3, 1), ("reviews", 0, 0, 1)]
+        assert rig.take() == ["messages", "results", "state", ("annotations", 0, 3, 1), ("reviews", 0, 0, 1)]
         assert rig.score.pending_messages == 0
         assert [letter.origin.offset for letter in rig.letters] == [3]
 
@@ -105,9 +111,9 @@ class TestCheckpoint:
         rig.score.process(some(partition=0))
         rig.score.process(some(partition=2))
         await rig.score.checkpoint()
-        assert rig.take() == ["dead letters", "results", "state", ("annotations", 0, 2, 1), ("annotations", 2, 2, 1)]
+        assert rig.take() == ["messages", "results", "state", ("annotations", 0, 2, 1), ("annotations", 2, 2, 1)]
 
-    @pytest.mark.parametrize("place", ["dead letters", "results", "state"])
+    @pytest.mark.parametrize("place", ["messages", "results", "state"])
     async def test_after_a_failure_nothing_is_acknowledged_or_stored(self, rig: Rig, place: str) -> None:
         await rig.score.assign([0], 1)
         rig.score.process(some())
@@ -314,11 +320,11 @@ class TestBatchesThatFail:
         pipeline = rig.score.partitions[0].pipeline
         retire, calls = pipeline.state.retire, []
 
-        def broken(offset: int) -> None:
-            calls.append(offset)
+        def broken(sequence: int, now_ms: int) -> None:
+            calls.append(sequence)
             if len(calls) == 2:
                 raise ZeroDivisionError
-            retire(offset)
+            retire(sequence, now_ms)
 
         monkeypatch.setattr(pipeline.state, "retire", broken)
         with pytest.raises(ZeroDivisionError):

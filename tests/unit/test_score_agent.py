@@ -1,11 +1,11 @@
-"""The SCORE agent between a pretended Faust and a Score: publishing, failing, stopping."""
+"""The agents between a pretended Faust and their owners: publishing, failing, stopping."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from aiokafka.errors import (
@@ -17,117 +17,14 @@ from aiokafka.errors import (
 from faust.exceptions import ProducerSendError
 
 from schemas.dead_letter import DeadLetter
-from streams.agents import score as agent_module
-from streams.agents.score import ScoreAgent
-from streams.health import HealthState
-from streams.metrics import METRICS, metric_specs
+from schemas.topics import DEAD_LETTERS
+from streams.agents import owner as agent_module
+from streams.outbox import Message, letter_message
 from streams.record_batch import TP
-from streams.score import Score
-from streams.settings import Settings, WorkerSettings
-from streams.sinks.sink import MemorySink, SinkError
+from streams.sinks.sink import SinkError
 from streams.state.claims import Claims
-from tests.builders import NOW_MS, annotation, batch, make_pipeline, records, review
-
-
-class Producer:
-    """Takes messages; fails as it is told to, first the send, then its delivery."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, bytes | None, bytes]] = []
-        self.failures: list[tuple[str, BaseException] | None] = []
-
-    async def send(self, topic: str, key: bytes | None, value: bytes, *_rest: object) -> asyncio.Future[None]:
-        failure = self.failures.pop(0) if self.failures else None
-        delivery: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if failure is not None:
-            where, error = failure
-            if where == "send":
-                raise ProducerSendError("Error while sending") from error
-            delivery.set_exception(error)
-        else:
-            self.sent.append((topic, key, value))
-            delivery.set_result(None)
-        return delivery
-
-
-class Consumer:
-    def __init__(self) -> None:
-        self.acknowledged: list[tuple[TP, int, int]] = []
-        self.commits = 0
-        self.lags: dict[tuple[TP, int], int | None] = {}
-
-    def acknowledge(self, tp: TP, offset: int, generation: int) -> bool:
-        self.acknowledged.append((tp, offset, generation))
-        return True
-
-    async def commit_now(self) -> None:
-        self.commits += 1
-
-    def lag(self, tp: TP, next_offset: int) -> int | None:
-        return self.lags.get((tp, next_offset), 10 - next_offset)
-
-
-class App:
-    """As much of a Faust application as the agent touches."""
-
-    def __init__(self) -> None:
-        self.consumer = Consumer()
-        self.producer = Producer()
-        self.consumer_generation_id = 1
-        self.transport = SimpleNamespace(position_provider=None, batch_max_records=None)
-        self.on_revoked: Callable[..., Any]
-        self.body: Callable[[Any], Any]
-        self.on_partitions_revoked = SimpleNamespace(connect=self._connect)
-
-    def _connect(self, handler: Callable[..., Any], *, weak: bool) -> None:
-        self.on_revoked = handler
-
-    def topic(self, *names: str, **_options: object) -> Any:
-        return SimpleNamespace(names=names)
-
-    def agent(self, topic: Any, name: str) -> Callable[[Callable[[Any], Any]], None]:
-        assert topic.names == ("annotations", "reviews")
-        return lambda body: setattr(self, "body", body)
-
-
-class Stream:
-    """Batches as a Faust stream gives them; ``between`` runs before each."""
-
-    def __init__(self, *batches: Any, between: Callable[[], None] | None = None) -> None:
-        self.batches = batches
-        self.between = between
-
-    def noack(self) -> Stream:
-        return self
-
-    async def events(self) -> AsyncIterator[Any]:
-        for one in self.batches:
-            if self.between:
-                self.between()
-            yield SimpleNamespace(value=one)
-
-
-class Rig:
-    def __init__(self, **worker: Any) -> None:
-        settings = WorkerSettings(**{"retry_max_seconds": 0.001, "checkpoint_seconds": 3_600} | worker)
-        self.app, self.sink = App(), MemorySink()
-        self.health = HealthState(60, 0)
-        self.agent = ScoreAgent(cast(Any, self.app), settings, self.health)
-        self.agent.score = Score(
-            Settings(),
-            self.sink,
-            Claims(self.sink, "labelwatch", "worker-1"),
-            publish=self.agent.publish,
-            acknowledge=self.agent.acknowledge,
-            now_ms=lambda: NOW_MS,
-        )
-
-    async def assign(self, *partitions: int) -> Any:
-        tps = {TP(topic, partition) for topic in ("annotations", "reviews") for partition in partitions}
-        return await self.app.transport.position_provider(tps)
-
-    def failure(self) -> BaseException | None:
-        return self.agent.failed.result() if self.agent.failed.done() else None
+from tests.agent_rig import Rig, Stream, tps
+from tests.builders import annotation, batch, make_pipeline, records, review
 
 
 @pytest.fixture
@@ -147,12 +44,14 @@ def letters(count: int) -> list[DeadLetter]:
 class TestPublish:
     async def test_sent_with_the_key_of_the_message(self, rig: Rig) -> None:
         (letter,) = letters(1)
-        await rig.agent.publish([letter])
-        ((topic, key, value),) = rig.app.producer.sent
-        assert (topic, key, DeadLetter.model_validate_json(value)) == ("annotations-dlq", b"t-1", letter)
+        await rig.publish([letter_message(letter), Message("labeler-evidence", 3, None, b"{}")])
+        sent, evidence = rig.app.producer.sent
+        assert sent[:3] == (DEAD_LETTERS.name, None, b"t-1")
+        assert DeadLetter.model_validate_json(sent.value or b"") == letter
+        assert evidence == ("labeler-evidence", 3, None, b"{}")
 
     async def test_nothing_is_nothing(self, rig: Rig) -> None:
-        await rig.agent.publish([])
+        await rig.publish([])
         assert rig.app.producer.sent == []
 
     @pytest.mark.parametrize("where", ["send", "delivery"])
@@ -161,8 +60,9 @@ class TestPublish:
         self, rig: Rig, where: str, error: type[BaseException]
     ) -> None:
         rig.app.producer.failures = [None, (where, error()), None, (where, error()), (where, error())]
-        await rig.agent.publish(letters(3))
-        offsets = [DeadLetter.model_validate_json(value).origin.offset for _, _, value in rig.app.producer.sent]
+        await rig.publish(list(map(letter_message, letters(3))))
+        sent = (DeadLetter.model_validate_json(message.value or b"") for message in rig.app.producer.sent)
+        offsets = [letter.origin.offset for letter in sent]
         assert sorted(offsets) == [0, 1, 2], "each once"
 
     @pytest.mark.parametrize("where", ["send", "delivery"])
@@ -170,7 +70,7 @@ class TestPublish:
         error = MessageSizeTooLargeError()
         rig.app.producer.failures = [("delivery", KafkaConnectionError()), (where, error)]
         with pytest.raises((MessageSizeTooLargeError, ProducerSendError)) as raised:
-            await rig.agent.publish(letters(2))
+            await rig.publish(list(map(letter_message, letters(2))))
         assert error in (raised.value, raised.value.__cause__)
 
 
@@ -180,7 +80,7 @@ class TestConsume:
         await rig.assign(0)
         await rig.app.body(Stream(some(3), some(3, 3), some(3, 6)))
         assert rig.app.consumer.acknowledged == [(TP("annotations", 0), 5, 1)]
-        assert rig.agent.score.pending_messages == 3
+        assert rig.agent.owner.pending_messages == 3
         assert rig.failure() is None
 
     async def test_an_error_ends_the_worker_and_never_leaves_the_agent(self, rig: Rig) -> None:
@@ -190,25 +90,25 @@ class TestConsume:
         assert isinstance(rig.failure(), AttributeError)
         assert rig.health.check(0).reasons[0].startswith("fatal: AttributeError")
         assert rig.app.consumer.acknowledged == []
-        assert await rig.agent.score.checkpoint() == 0
+        assert await rig.agent.owner.checkpoint() == 0
 
     async def test_the_first_error_stands(self, rig: Rig) -> None:
-        rig.agent.fail(SinkError("first"))
-        rig.agent.fail(SinkError("second"))
+        rig.agents.fail(SinkError("first"))
+        rig.agents.fail(SinkError("second"))
         assert str(rig.failure()) == "first"
 
     async def test_batches_of_lost_partitions_are_passed_over(self, rig: Rig) -> None:
         await rig.assign(1)
         await rig.app.body(Stream(some(3)))
-        assert (rig.failure(), rig.agent.score.pending_messages) == (None, 0)
+        assert (rig.failure(), rig.agent.owner.pending_messages) == (None, 0)
 
 
 class TestPositions:
     async def test_restores_and_tells_where_to_go_on(self, rig: Rig) -> None:
         assert await rig.assign(0) == {}
         await rig.app.body(Stream(some(3), batch(records([review()]), topic="reviews")))
-        await rig.app.on_revoked(rig.app, {TP("annotations", 0), TP("reviews", 0)})
-        assert rig.agent.score.partitions == {}
+        await rig.app.on_revoked(rig.app, tps(0))
+        assert rig.agent.owner.partitions == {}
         assert await rig.assign(0) == {TP("annotations", 0): 3, TP("reviews", 0): 1}
 
     async def test_state_that_cannot_be_read_ends_the_worker(self, rig: Rig) -> None:
@@ -221,54 +121,26 @@ class TestPositions:
         assert isinstance(rig.failure(), SinkError)
 
 
-class TestFiguresOfPartitions:
-    """A figure that nobody updates any more looks like a partition that stands still."""
-
-    @staticmethod
-    def shown(partition: int) -> set[str]:
-        return {
-            sample.name
-            for metric in METRICS.registry.collect()
-            for sample in metric.samples
-            if sample.labels.get("partition") == str(partition)
-        }
-
-    async def test_they_go_with_the_partition(self, rig: Rig) -> None:
-        await rig.assign(70, 71)
-        for partition in (70, 71):
-            await rig.app.body(Stream(some(3, partition=partition), some(3, 3, partition=partition)))
-        await rig.agent.score.checkpoint()
-        rig.agent._report_progress(0)
-        declared = {spec.name for _, spec in metric_specs() if "partition" in spec.labels}
-        assert self.shown(70) == self.shown(71) == declared
-        await rig.app.on_revoked(rig.app, {TP("annotations", 70), TP("reviews", 70)})
-        rig.agent._report_progress(1)
-        assert self.shown(70) == set()
-        assert self.shown(71) == declared, "only what was revoked"
-        await rig.app.on_revoked(rig.app, {TP("annotations", 71), TP("reviews", 71), TP("reviews", 99)})
-        assert self.shown(71) == set()
-
-
 class TestStop:
     async def test_makes_durable_and_commits_what_was_applied(self, rig: Rig) -> None:
         await rig.assign(0)
         await rig.app.body(Stream(some(3)))
-        await rig.agent.stop()
+        await rig.agents.stop()
         assert rig.app.consumer.acknowledged == [(TP("annotations", 0), 2, 1)]
         assert rig.app.consumer.commits == 1
 
     async def test_takes_no_more_batches(self, rig: Rig) -> None:
         await rig.assign(0)
-        await rig.agent.stop()
+        await rig.agents.stop()
         await rig.app.body(Stream(some(3)))
-        assert rig.agent.score.pending_messages == 0
+        assert rig.agent.owner.pending_messages == 0
 
     async def test_after_a_failure_nothing_is_stored(self, rig: Rig) -> None:
         await rig.assign(0)
         await rig.app.body(Stream(some(3)))
-        rig.agent.fail(SinkError("away"))
-        await rig.agent.stop()
-        await rig.app.on_revoked(rig.app, {TP("annotations", 0), TP("reviews", 0)})
+        rig.agents.fail(SinkError("away"))
+        await rig.agents.stop()
+        await rig.app.on_revoked(rig.app, tps(0))
         assert (rig.app.consumer.acknowledged, rig.app.consumer.commits, rig.sink.rows("state")) == ([], 0, [])
 
     async def test_says_so_when_the_checkpoint_under_way_failed(self, rig: Rig) -> None:
@@ -281,9 +153,9 @@ class TestStop:
             raise SinkError("refused")
 
         rig.sink.write = refuse  # type: ignore[method-assign,assignment]  # one broken sink, once
-        under_way = asyncio.create_task(rig.agent._checkpoint_or_fail())
+        under_way = asyncio.create_task(rig.agent.checkpoint_or_fail())
         await asyncio.sleep(0)
-        stopping = asyncio.create_task(rig.agent.stop())
+        stopping = asyncio.create_task(rig.agents.stop())
         await asyncio.sleep(0)
         gate.set()
         with pytest.raises(SinkError, match="refused"):
@@ -295,7 +167,7 @@ class TestStop:
 class TestTick:
     async def run_ticks(self, rig: Rig, until: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(agent_module, "TICK_SECONDS", 0)
-        tick = asyncio.gather(rig.agent.keep_reporting(), rig.agent.keep_checkpointing())
+        tick = asyncio.gather(*rig.agents.ticks())
         async with asyncio.timeout(10):
             while not until():  # noqa: ASYNC110  # a turn of the loop is what is waited for
                 await asyncio.sleep(0)
@@ -313,7 +185,7 @@ class TestTick:
         rig = Rig(checkpoint_seconds=1e-9)
         await rig.assign(0)
         await rig.app.body(Stream(some(3)))
-        rig.agent.fail(SinkError("away"))
+        rig.agents.fail(SinkError("away"))
         turns = iter(range(50))
         await self.run_ticks(rig, lambda: next(turns, None) is None, monkeypatch)
         assert rig.sink.rows("state") == []
@@ -326,8 +198,9 @@ class TestTick:
         await rig.app.body(Stream(some(3)))
         annotations, reviews = TP("annotations", 0), TP("reviews", 0)
         rig.app.consumer.lags = {(annotations, 3): lag, (reviews, 0): 0}
-        assert rig.agent._report_progress(1_000) == idle
-        rig.agent._report_progress(2_000)
+        rig.agent.report(1_000)
+        assert rig.agent.read_to_end == idle
+        rig.agent.report(2_000)
         rig.health.beat(2_000)
         assert rig.health.check(2_000).ok is ok
 
@@ -336,7 +209,7 @@ class TestTick:
         await rig.assign(0)
         await rig.app.body(Stream(some(3)))
         await Claims(rig.sink, "labelwatch", "worker-2").take(0, 0)
-        await self.run_ticks(rig, rig.agent.failed.done, monkeypatch)
+        await self.run_ticks(rig, rig.agents.failed.done, monkeypatch)
         assert type(rig.failure()).__name__ == "FencedError"
 
     async def test_the_heart_beats_while_a_checkpoint_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,161 @@
+"""LABELERS without its framework: evidence of all source partitions comes together, and reliability comes of it.
+
+Pure: batches of `labeler-evidence` in, an outcome out. The same evidence in any order, or twice, leads to the same
+state, since each source partition sends all that it knows of a labeler, with a version, and the latest counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+from pydantic import ValidationError
+
+from detectors.evidence import Evidence
+from schemas.dead_letter import Reason
+from schemas.evidence import EvidenceBatch
+from schemas.times import EARLIEST_YEAR, LATEST_YEAR, to_ms
+from streams.decode import Record, Refusal
+from streams.outcome import Outcome, unread
+from streams.owner import Acknowledge, Owned, Owner, Publish
+from streams.settings import LABELERS_SUFFIX, Settings
+from streams.sinks.sink import Sink
+from streams.state.claims import Claims
+from streams.state.labelers import LabelerKey, LabelersState
+
+#: No labeler has answered so often; sums of what is larger would leave the range of a float.
+MAX_WEIGHT: Final = 1e15
+_MESSAGE_CHARS: Final = 300
+_EARLIEST_MS: Final = to_ms(datetime(EARLIEST_YEAR, 1, 1, tzinfo=UTC))
+_LATEST_MS: Final = to_ms(datetime(LATEST_YEAR, 1, 1, tzinfo=UTC))
+
+
+class LabelersPipeline:
+    """Folds evidence of one partition. Owns its state; nobody else changes it."""
+
+    def __init__(self, state: LabelersState) -> None:
+        self.state = state
+
+    def process(self, topic: str, records: Sequence[Record]) -> Outcome:
+        """Apply a batch; messages applied before are skipped. Other applications' evidence is passed over.
+
+        Raises:
+            ValueError: not the topic that LABELERS reads.
+        """
+        outcome = Outcome()
+        position = self.state.position(topic)
+        fresh = unread(records, position.offset)
+        outcome.replayed = len(records) - len(fresh)
+        if not fresh:
+            return outcome
+        for record in fresh:
+            decoded = decode_evidence(record.value)
+            if isinstance(decoded, Refusal):
+                outcome.received += 1
+                outcome.refuse(topic, self.state.partition, record, decoded)
+                continue
+            batch, evidence = decoded
+            if batch.app_id != self.state.app_id:
+                continue
+            outcome.received += 1
+            taken = [
+                self.state.take(
+                    LabelerKey(entry.project_id, entry.task_type, entry.labeler_id),
+                    batch.source_partition,
+                    entry.version,
+                    one,
+                )
+                for entry, one in zip(batch.entries, evidence, strict=True)
+            ]
+            if any(taken):
+                outcome.accepted += 1
+            else:
+                outcome.duplicates += 1
+        position.offset = fresh[-1].offset
+        position.received += outcome.received
+        position.accepted += outcome.accepted
+        position.duplicates += outcome.duplicates
+        position.dead_letters += len(outcome.dead_letters)
+        self.state.moved()
+        return outcome
+
+
+class Labelers(Owner[LabelersPipeline]):
+    """Owner of some partitions of `labeler-evidence`; arguments as of `Owner`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sink: Sink,
+        claims: Claims,
+        *,
+        publish: Publish,
+        acknowledge: Acknowledge,
+        now_ms: Callable[[], int],
+        on_written: Callable[[str, int], object] = lambda table, rows: None,
+    ) -> None:
+        super().__init__(
+            labelers_name(settings),
+            self._make_pipeline,
+            settings,
+            sink,
+            claims,
+            publish=publish,
+            acknowledge=acknowledge,
+            now_ms=now_ms,
+            on_written=on_written,
+        )
+
+    def is_due(self, owned: Owned[LabelersPipeline]) -> bool:
+        """Also when small changes have waited long enough to be published."""
+        return super().is_due(owned) or owned.pipeline.state.is_due(self._now_ms())
+
+    def _make_pipeline(self, partition: int) -> LabelersPipeline:
+        worker = self._settings.worker
+        state = LabelersState(
+            worker.app_id, self._name, partition, self._settings.reliability, worker.checkpoint_seconds
+        )
+        return LabelersPipeline(state)
+
+
+def labelers_name(settings: Settings) -> str:
+    """The name under which LABELERS claims partitions and keeps its state."""
+    return settings.worker.app_id + LABELERS_SUFFIX
+
+
+def decode_evidence(value: bytes | None) -> tuple[EvidenceBatch, list[Evidence]] | Refusal:
+    """One message of `labeler-evidence`, and the evidence of each of its entries; or why it is a dead letter."""
+    if not value:
+        return Refusal(Reason.EMPTY, "message has no value")
+    try:
+        document = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return Refusal(Reason.NOT_JSON, f"not JSON: {error}")
+    if isinstance(document, dict) and document.get("schema_version", 1) != 1:
+        return Refusal(Reason.UNKNOWN_SCHEMA_VERSION, "schema_version is not known here; known: 1")
+    try:
+        batch = EvidenceBatch.model_validate(document)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part)[:64] for part in problem["loc"]) or "message"
+        return Refusal(Reason.INVALID_FIELD, f"{where}: {problem['msg']}"[:_MESSAGE_CHARS])
+    evidence: list[Evidence] = []
+    for number, entry in enumerate(batch.entries):
+        try:
+            evidence.append(_checked(Evidence.from_plain(entry.evidence)))
+        except ValueError as error:
+            return Refusal(Reason.INVALID_FIELD, f"entries.{number}.evidence: {error}"[:_MESSAGE_CHARS])
+        except RecursionError:  # JSON may nest deeper than Python recurses when it is to be shown
+            return Refusal(Reason.INVALID_FIELD, f"entries.{number}.evidence: nested too deeply")
+    return batch, evidence
+
+
+def _checked(evidence: Evidence) -> Evidence:
+    numbers = [evidence.labels, *evidence.counts.values(), *evidence.moments.values(), *evidence.population]
+    if any(abs(number) > MAX_WEIGHT for number in numbers):
+        raise ValueError(f"evidence has a number beyond {MAX_WEIGHT:g}")
+    if not _EARLIEST_MS <= evidence.seen_ms < _LATEST_MS:
+        raise ValueError(f"evidence has an impossible time: seen_ms {evidence.seen_ms}")
+    return evidence
