@@ -320,3 +320,44 @@ def test_an_old_error_is_forgotten() -> None:
         if i == 299:
             assert model.law("di").bias > 0.5
     assert abs(model.law("di").bias) < 0.15
+
+
+def test_a_half_life_counts_what_other_partitions_see_too() -> None:
+    alone, heard = simulated(23, tasks=0)[0], simulated(23, tasks=0)[0]
+    heard.hear("ann", 1, Evidence(RATING, 900, 0, {}, (0.5, 10.0), {"weight": 1.0}))
+    for model in (alone, heard):
+        task_of(model, "t", {"ann": "3"})
+    assert heard.labelers["ann"].forgetting.clock == pytest.approx(901 * alone.labelers["ann"].forgetting.clock)
+
+
+def test_nobody_is_more_precise_than_the_steps_of_the_scale() -> None:
+    model = RatingModel(HALF_LIVES)
+    for i in range(2_000):
+        task_of(model, f"t{i}", dict.fromkeys(("ann", "bob", "cy"), str(1 + i % 5)))
+    assert model.law("ann").variance == pytest.approx(1 / 12)
+    assert 0.9 < model.accuracy("ann") < 1.0
+    task = task_of(model, "new", {"ann": "1", "bob": "1", "cy": "5"})
+    assert model.consensus(task) == "2", "nobody is ever outvoted entirely: the mean is 2.3"
+
+
+def test_all_alike_is_not_certain_but_defined() -> None:
+    model = RatingModel(HALF_LIVES)
+    for i in range(100):
+        task = task_of(model, f"t{i}", {"ann": "3", "bob": "3"})
+    assert model.belief(task) == Belief("3", 1.0, 0.0, {"3": 1.0})
+    assert 0.5 < model.accuracy("ann") < 1.0
+
+
+def test_evidence_of_another_form_is_no_evidence_on_ratings() -> None:
+    model, _ = simulated(24)
+    own = model.evidence("bob")
+    other = Evidence("subjective", 9, own.seen_ms + 1, moments={"weight": 1e6, "error": -1e6})
+    assert summarise([own, other]).bias == pytest.approx(model.law("bob").bias)
+
+
+def test_three_ratings_have_bounds() -> None:
+    scale = Scale()
+    for label in ("1", "2", "1000"):
+        scale.add(float(label), label)
+    assert scale.bounds == (-1.0, 5.0)
+    assert (scale.cut(1_000.0), scale.cut(-7.0), scale.cut(1.5)) == (5.0, -1.0, 1.5)

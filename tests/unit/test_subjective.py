@@ -329,3 +329,25 @@ def test_evidence_adds_up_over_source_partitions() -> None:
         assert together.stability == pytest.approx(alone.stability)
         assert together.effective_labels == pytest.approx(alone.effective_labels)
         assert together.labels == alone.labels
+
+
+def test_a_half_life_counts_what_other_partitions_see_too() -> None:
+    alone, heard = SubjectiveModel(HALF_LIVES), SubjectiveModel(HALF_LIVES)
+    heard.hear("ann", 1, Evidence(SUBJECTIVE, 900, 0))
+    for model in (alone, heard):
+        task_of(model, "t", {"ann": "sad"})
+    assert heard.labelers["ann"].forgetting.clock == pytest.approx(901 * alone.labelers["ann"].forgetting.clock)
+
+
+def test_a_newcomer_is_as_attentive_as_the_others() -> None:
+    model = SubjectiveModel(HALF_LIVES)
+    for i in range(300):
+        task_of(model, f"t{i}", {"ann": "sad", "bob": "sad" if i % 2 else "calm"}, gold="sad")
+    assert model.accuracy("eve") == pytest.approx(0.75, abs=0.05)
+    assert model.evidence("ann").population == (model.population.accuracy, model.population.concentration)
+    assert model.population.concentration < 20, "they differ"
+
+
+def test_a_tail_of_rare_labels_does_not_excuse_everything() -> None:
+    peers = {"usual": 500.0} | {f"rare {i}": 1.0 for i in range(500)}
+    assert (distance({"rare 1": 20.0}, peers) or 0.0) > 0.25
