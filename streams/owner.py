@@ -272,7 +272,9 @@ class Owner(Generic[P]):
         kept = [write for write in writes if self.partitions.get(write.partition) is write.owned]
         fenced = sorted(write.partition for write in kept if write.partition in stale)
         if fenced:
-            raise FencedError(f"another worker has claimed partitions {fenced} of {self._name}; this one stops writing")
+            raise FencedError(
+                f"another worker has claimed source partitions {fenced}; this one stops writing for {self._name}"
+            )
         return kept
 
     async def _restore(self, partition: int, generation: int, is_wanted: Callable[[], bool]) -> Owned[P] | None:

@@ -5,7 +5,6 @@ The checkpoint, fencing and restoring are `streams.owner`; what happens to a mes
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, cast
 
@@ -30,8 +29,8 @@ __all__ = ["FencedError", "Score"]
 Tell = Callable[[Hear], Awaitable[None]]
 """Tells a listener everything that is known so far (`streams.reliability_copy.ReliabilityCopy.tell`)."""
 
-#: Closed tasks that are asked for at a time.
-_LOOK_UPS: Final = 8
+#: Closed tasks that are asked for in one query.
+_LOOK_UPS: Final = 500
 
 
 async def _nothing_known(hear: Hear) -> None: ...
@@ -101,10 +100,13 @@ class Score(Owner[PartitionPipeline]):
         wanted = owned.pipeline.wanted_tasks()
         tasks, found = sorted(set(wanted.values())), list[ClosedTaskRow]()
         for start in range(0, len(tasks), _LOOK_UPS):
-            asked = (self._closed_task(partition, *task) for task in tasks[start : start + _LOOK_UPS])
-            for rows in await asyncio.gather(*asked):
-                found.extend(rows)
-        self._looked_up[partition] = (list(wanted), found)
+            projects, ids = map(list, zip(*tasks[start : start + _LOOK_UPS], strict=True))
+            rows = await self._sink.read(
+                "closed_tasks", app_id=self._name, source_partition=partition, project_id=projects, task_id=ids
+            )
+            found.extend(cast(list[ClosedTaskRow], rows))
+        asked = set(tasks)  # two projects may have tasks of one name
+        self._looked_up[partition] = (list(wanted), [row for row in found if (row.project_id, row.task_id) in asked])
 
     def changes(self, partition: int, owned: Owned[PartitionPipeline]) -> tuple[Changes, Outcome]:
         """Reviews are applied right after the checkpoint that stores them; what they come to is for the next one."""
@@ -152,9 +154,3 @@ class Score(Owner[PartitionPipeline]):
         )
         state = PartitionState(settings.worker.app_id, partition, settings.pipeline, beliefs)
         return PartitionPipeline(state, settings.projects)
-
-    async def _closed_task(self, partition: int, project_id: str, task_id: str) -> list[ClosedTaskRow]:
-        rows = await self._sink.read(
-            "closed_tasks", app_id=self._name, source_partition=partition, project_id=project_id, task_id=task_id
-        )
-        return cast(list[ClosedTaskRow], rows)
