@@ -5,9 +5,9 @@ judged by three other things: whether the same question again gets the same answ
 a whole are distributed like those of the other labelers of the space (`detectors.subjective_counts`); and whether
 attention checks are passed: gold tasks, which do have a right answer.
 
-That a labeler is to be described by repeats and by control questions where opinions may differ follows L. Aroyo and C.
-Welty, *Truth Is a Lie: Crowd Truth and the Seven Myths of Human Annotation*, AI Magazine 36, 2015, and J. S. Downs et
-al., *Are Your Participants Gaming the System? Screening Mechanical Turk Workers*, CHI 2010.
+Why disagreement is signal: L. Aroyo and C. Welty, *Truth Is a Lie: Crowd Truth and the Seven Myths of Human
+Annotation*, AI Magazine 36, 2015. Attention checks: J. S. Downs et al., *Are Your Participants Gaming the System?
+Screening Mechanical Turk Workers*, CHI 2010.
 """
 
 from __future__ import annotations
