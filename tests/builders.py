@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
+from detectors.beliefs import Beliefs
+from detectors.consensus import Answer, Task
 from detectors.sketches import DistinctSketch
 from schemas.dead_letter import Reason
 from schemas.rows import (
     AnnotationScoreRow,
+    ClosedTaskRow,
     ConfidenceOutcomeRow,
     LabelerReliabilityRow,
     Row,
@@ -23,11 +26,11 @@ from schemas.times import format_utc, to_ms
 from schemas.topics import ANNOTATIONS
 from streams.decode import Refusal, check_payload
 from streams.outcome import Outcome
-from streams.pipeline import PartitionPipeline
+from streams.pipeline import PartitionPipeline, new_beliefs
 from streams.record_batch import RecordBatch
-from streams.settings import PipelineSettings, ProjectSettings
+from streams.settings import PipelineSettings, ProjectSettings, ReliabilitySettings
 from streams.sinks.sink import MemorySink
-from streams.state.partition_state import PartitionState
+from streams.state.partition_state import Changes, PartitionState
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -129,28 +132,45 @@ def refused(pipeline: PartitionPipeline, message: Message) -> tuple[Reason, str]
 
 
 def make_pipeline(
-    *, partition: int = 0, projects: Mapping[str, ProjectSettings] | None = None, **settings: Any
+    *,
+    partition: int = 0,
+    projects: Mapping[str, ProjectSettings] | None = None,
+    reliability: Document | None = None,
+    **settings: Any,
 ) -> PartitionPipeline:
     """An empty pipeline; ``settings`` are not validated, so that caps can be small."""
-    state = PartitionState("app", partition, PipelineSettings().model_copy(update=settings))
+    beliefs = new_beliefs(ReliabilitySettings().model_copy(update=reliability or {}), projects or {})
+    state = PartitionState("app", partition, PipelineSettings().model_copy(update=settings), beliefs)
     return PartitionPipeline(state, projects or {})
 
 
 def restored(pipeline: PartitionPipeline, sink: MemorySink) -> PartitionPipeline:
-    """Another pipeline that goes on from what the sink holds."""
-    state = PartitionState("app", pipeline.state.partition, pipeline.state.settings)
+    """Another pipeline that goes on from what the sink holds; what the stored reviews come to is written again."""
+    old = pipeline.state
+    beliefs = Beliefs(old.beliefs._half_lives, old.beliefs._max_classes, old.beliefs._guidelines)
+    state = PartitionState("app", old.partition, old.settings, beliefs)
     state.restore(cast(list[StateRow], sink.rows("state", source_partition=state.partition)))
     other = PartitionPipeline(state, {})
-    other.apply_ready()
+    finished(sink.write(other.apply_ready().rows))
     return other
 
 
-def store(pipeline: PartitionPipeline, outcome: Outcome, sink: MemorySink) -> None:
-    """What a checkpoint writes."""
-    changes, _ = pipeline.begin_checkpoint(NOW_MS)
+def begin_checkpoint(pipeline: PartitionPipeline, sink: MemorySink) -> tuple[Changes, Outcome]:
+    """Look up closed tasks that reviews are about, and begin a checkpoint."""
+    wanted = pipeline.wanted_tasks()
+    tasks = set(wanted.values())
+    stored = cast(list[ClosedTaskRow], sink.rows("closed_tasks", source_partition=pipeline.state.partition))
+    return pipeline.begin_checkpoint(NOW_MS, wanted, [row for row in stored if (row.project_id, row.task_id) in tasks])
+
+
+def store(pipeline: PartitionPipeline, outcome: Outcome, sink: MemorySink) -> Outcome:
+    """A checkpoint: what it writes, and what the reviews come to that are applied right after it, which is written."""
+    changes, applied = begin_checkpoint(pipeline, sink)
     finished(sink.write(outcome.rows))
     finished(sink.write(changes.results))
     finished(sink.write({"source_progress": changes.progress, "state": changes.state}))
+    finished(sink.write(applied.rows))
+    return applied
 
 
 def score_all(
@@ -168,6 +188,16 @@ def score_all(
 def scores(outcome: Outcome) -> list[AnnotationScoreRow]:
     """The annotation scores of an outcome."""
     return cast(list[AnnotationScoreRow], outcome.rows["annotation_scores"])
+
+
+def answered(
+    *answers: tuple[str, str | None] | tuple[str, str | None, int], task_id: str = "t-1", vendor: str = "acme"
+) -> Task:
+    """A task with standing answers: labeler, label and perhaps the time in ms. No model has seen them."""
+    task = Task("animals", task_id, "image_class")
+    for labeler, label, *at in answers:
+        task.stand(labeler, Answer(label, at[0] if at else 1_000, vendor))
+    return task
 
 
 def partials(sink: MemorySink) -> list[WindowPartialRow]:
