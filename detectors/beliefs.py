@@ -171,10 +171,10 @@ class Beliefs:
         answer = None if labeler_id is None else task.answers.get(labeler_id)
         is_judged = model.form in (CONFUSION, ONE_COIN)
         label = answer.label if answer is not None and is_judged else None
-        if task.truth is not None:
-            return 1.0, None if label is None else float(task.truth.label == label)
         if not is_judged:
             return belief.raw_confidence, None
+        if task.truth is not None:
+            return 1.0, None if label is None else float(task.truth.label == label)
         votes = task.votes()
         known = self.confidence_model
         confidence = known.forecast(task.task_type, _grounds(votes, model, belief, belief.label))

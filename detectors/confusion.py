@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import astuple
-from itertools import islice
+from heapq import nsmallest
 from typing import Any, Final
 
 from detectors.confusion_counts import KINDS, ConfusionCounts
@@ -46,7 +46,7 @@ ROW_WEIGHT: Final = 10_000.0
 #: The population is estimated when there are so many answers, and again whenever they have grown by this factor.
 FIRST_ESTIMATE: Final = 50
 GROWTH: Final = 1.25
-#: Labelers that it is estimated from, at most: those heard first.
+#: Labelers that it is estimated from, at most.
 MAX_SAMPLE: Final = 2_000
 #: A labeler's accuracy is estimated again after so many of its answers.
 REFRESH: Final = 8
@@ -99,16 +99,22 @@ class ConfusionModel:
         if label not in self.classes:
             self._add_class(label)
         labeler = self._labeler(labeler_id)
-        if before is not None and before.label is not None and before.is_counted and task.share is not None:
+        if (
+            before is not None
+            and before.label
+            and before.is_counted
+            and not before.is_retired
+            and task.share is not None
+        ):
             labeler.count(before.label, self._padded(task.share), -(2.0 ** (before.clock - labeler.base)))
         labeler.labels += 1
         # An own answer stands for those that other partitions see meanwhile: half-lives count all of a labeler's work.
         elsewhere = sum([evidence.labels for evidence, _ in labeler.heard.values()])
         labeler.forgetting.advance(self._half_lives, answer.submitted_ms, 1.0 + elsewhere / labeler.labels)
         labeler.rescale()
-        answer.clock = labeler.forgetting.clock
         if labeler.labels % REFRESH == 0 or labeler.labels < REFRESH:
             labeler.estimate(self.classes, self.population)
+        answer.clock, answer.serial = labeler.forgetting.clock, labeler.forgetting.answers
         self._answers += 1
         if self._answers >= self._estimate_at:
             self._estimate()
@@ -230,14 +236,10 @@ class ConfusionModel:
             label: str = answer.label  # type: ignore[assignment]  # votes have labels
             labeler = self.labelers[name]
             weight = 2.0 ** (answer.clock - labeler.base)
-            if answer.is_counted:
-                labeler.count(label, delta, weight)
-            else:
-                answer.is_counted = True
-                labeler.count(label, posterior, weight)
-                labeler.forgetting.watch(_of(posterior, self.classes[label]))
-        if len(votes) > 1:
-            self.changed.update([name for name, _ in votes])
+            labeler.count(label, delta if answer.is_counted else posterior, weight)
+            answer.is_counted = True
+            labeler.forgetting.watch(answer.serial, _of(posterior, self.classes[label]))
+        self.changed.update([name for name, _ in votes])
         task.share = posterior
 
     def _belief(self, posterior: list[float]) -> Belief:
@@ -268,7 +270,8 @@ class ConfusionModel:
     def _estimate(self) -> None:
         """Estimate the population again from the labelers' counts."""
         self._estimate_at = int(self._answers * GROWTH) + 1
-        sample = list(islice(self.labelers.values(), MAX_SAMPLE))
+        # By name: in the order of first answers a restored model would add up otherwise.
+        sample = [self.labelers[name] for name in nsmallest(MAX_SAMPLE, self.labelers)]
         means: list[float] = []
         weights: list[float] = []
         accuracies = Overdispersion(CONCENTRATION, CONCENTRATION_WEIGHT)

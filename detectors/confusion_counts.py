@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from detectors.evidence import CONFUSION, Evidence
-from detectors.forgetting import Forgetting
+from detectors.forgetting import Change, Forgetting
 from detectors.population import FIRST_ACCURACY, Population
 
 #: Kinds of tasks within a class: ordinary and hard.
 KINDS: Final = len(FIRST_ACCURACY)
 #: Clock readings are exponents of two: beyond this the counts are scaled down.
 MAX_EXPONENT: Final = 500.0
+#: Smallest divisor: a labeler who was never wrong cannot become so by a factor.
+TINY: Final = 1e-12
 #: Counts below it are rounding, and are not sent.
 NEGLIGIBLE: Final = 1e-9
 
@@ -76,9 +78,9 @@ class ConfusionCounts:
         """Estimate accuracy and rates again, and forget faster if the labeler has changed."""
         hits = [self.hits(classes, kind) for kind in range(KINDS)]
         right, weight = sum([one[0] for one in hits]), sum([one[1] for one in hits])
-        if weight > 0 and self.forgetting.has_changed(right / weight, weight):
-            self.forgetting.jump(weight)
-            self.rescale()
+        change = self.forgetting.change(right / weight, weight) if weight > 0 else None
+        if change is not None:
+            self.restart(classes, change, self.forgetting.last_ms)
             hits = [self.hits(classes, kind) for kind in range(KINDS)]
             right, weight = sum([one[0] for one in hits]), sum([one[1] for one in hits])
         prior = population.rate_concentration
@@ -89,6 +91,25 @@ class ConfusionCounts:
         prior = population.concentration
         self.accuracy = (right + prior * population.accuracy) / (weight + prior)
         self.expected.clear()
+
+    def restart(self, classes: Mapping[str, int], change: Change, at_ms: int) -> None:
+        """Begin again after a change: what was counted weighs little, and its accuracy is that of the latest answers.
+
+        Which classes are confused is kept; half the answers' weight, since it was their being extreme that told.
+        """
+        right, weight = (sum(one) for one in zip(*[self.hits(classes, kind) for kind in range(KINDS)], strict=True))
+        kept = change.answers / 2.0
+        self.forgetting.jump(weight, kept, at_ms)
+        self.rescale()
+        shrunk = min(kept, weight)
+        as_right = shrunk * change.accuracy / max(right * shrunk / weight, TINY)
+        as_wrong = shrunk * (1.0 - change.accuracy) / max((weight - right) * shrunk / weight, TINY)
+        for answer, column in self.columns.items():
+            own = classes[answer]
+            for row, count in enumerate(column):
+                column[row] = count * (as_right if own <= row < own + KINDS else as_wrong)
+        self.totals = [sum(counts) for counts in zip(*self.columns.values(), strict=True)]
+        self.heard = {}  # its part cannot be told from the rest any more; it is heard again
 
     def expect(self, answer: str, classes: Mapping[str, int]) -> list[float]:
         """The answer's expected share by row, for a labeler of whom only the rates are known."""
@@ -116,6 +137,9 @@ class ConfusionCounts:
         before = self.heard.get(source_partition)
         if before is not None:
             self._add(*before, classes, -1.0)
+        if evidence.changed_ms > self.forgetting.changed_ms and evidence.weight > 0:
+            answers = max(int(evidence.weight), 1)
+            self.restart(classes, Change(evidence.right / evidence.weight, answers), evidence.changed_ms)
         self.heard[source_partition] = (evidence, self.scale)
         self._add(evidence, self.scale, classes, 1.0)
 
@@ -130,7 +154,8 @@ class ConfusionCounts:
             if (count := column[row + kind] / self.scale) > NEGLIGIBLE
         }
         known = (population.accuracy, population.concentration)
-        return Evidence(CONFUSION, self.labels, self.forgetting.last_ms, counts, known)
+        watch = self.forgetting
+        return Evidence(CONFUSION, self.labels, watch.last_ms, counts, known, changed_ms=watch.changed_ms)
 
     def dump(self, classes: Mapping[str, int]) -> list[Any]:
         """Own counts, exactly, as plain values; what was heard is not in it."""

@@ -6,7 +6,6 @@ keeps what that model has to take back or do again when the next answer, or the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -78,17 +77,22 @@ class Answer:
     """Log of its handling time over the forecast; None without a forecast."""
     clock: float = 0.0
     """Its labeler's forgetting clock when it was given, in half-lives (`detectors.forgetting`)."""
+    serial: int = 0
+    """Which of its labeler's answers it is."""
     is_counted: bool = False
     """Whether its share is in its labeler's evidence."""
+    is_retired: bool = False
+    """Whether it votes no more, since many later ones do: what it said of its labeler stands."""
     gold_correct: bool | None = None
     """What its window has counted: whether it gave the true label; None before that was known."""
     agrees: bool | None = None
     """What its window has counted: whether it agreed with the consensus; None without one."""
 
     @property
-    def rank(self) -> tuple[int, bool, str]:
-        """Total order: of two answers the greater stands, whichever arrived last."""
-        return (self.submitted_ms, self.label is not None, self.label or "")
+    def rank(self) -> tuple[bool, int, str]:
+        """Total order: of two answers the greater stands, whichever arrived last. One that can be compared with
+        others' is never replaced by one that cannot."""
+        return (self.label is not None, self.submitted_ms, self.label or "")
 
 
 @dataclass(slots=True)
@@ -110,8 +114,8 @@ class Task:
     """Hash of each event counted here to the source offset at which it was counted."""
     truth: Truth | None = None
     """What is known of the true label, from gold or a review."""
-    gold: str | None = None
-    """The known answer, where an annotation carried one."""
+    gold: Truth | None = None
+    """The known answer, where an annotation carried one: the one submitted last."""
     refuted: tuple[str, ...] = ()
     """Labels that a review refused: the truth is none of them."""
     posterior: list[float] | None = None
@@ -159,19 +163,29 @@ class Task:
         self.answers[shared(labeler_id)] = answer
         if len(self.answers) > MAX_ANSWERS:
             del self.answers[next(iter(self.answers))]
+        if len(self.answers) > MAX_VOTES:
+            voting = (one for one in reversed(self.answers.values()) if one.label is not None and not one.is_retired)
+            for one in islice(voting, MAX_VOTES, None):
+                one.is_retired = True
+                break
         return before
 
     def votes(self) -> list[tuple[str, Answer]]:
         """Labelers and their standing answers that can be compared with others', the `MAX_VOTES` latest to arrive."""
         if len(self.answers) <= MAX_VOTES:
             return [(name, answer) for name, answer in self.answers.items() if answer.label is not None]
-        latest: Iterable[tuple[str, Answer]] = (
-            item for item in reversed(self.answers.items()) if item[1].label is not None
-        )
-        return list(islice(latest, MAX_VOTES))[::-1]
+        voting: list[tuple[str, Answer]] = []
+        for name, answer in reversed(self.answers.items()):
+            if answer.is_retired or len(voting) == MAX_VOTES:
+                break
+            if answer.label is not None:
+                voting.append((name, answer))
+        return voting[::-1]
 
     def know(self, truth: Truth) -> bool:
         """Take an observed truth into account; whether it changes what is known. The greater rank stands."""
+        if truth.source == "gold" and (self.gold is None or truth.rank > self.gold.rank):
+            self.gold = truth
         if self.truth is not None and self.truth.rank >= truth.rank:
             return False
         self.truth = truth

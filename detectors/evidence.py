@@ -50,6 +50,8 @@ class Evidence:
     """What is believed of a labeler of whom nothing is known: mean accuracy, and the pseudo-counts it is worth."""
     moments: Mapping[str, float] = field(default_factory=dict)
     """Sums of ratings and of subjective work, by name (`detectors.rating`, `detectors.subjective`)."""
+    changed_ms: int = 0
+    """Event time at which the labeler was last seen to have changed; 0 for never. What is older weighs little."""
 
     @property
     def weight(self) -> float:
@@ -69,6 +71,7 @@ class Evidence:
             "seen_ms": self.seen_ms,
             "counts": [[*key, count] for key, count in sorted(self.counts.items())],
             "population": list(self.population),
+            "changed_ms": self.changed_ms,
             "moments": dict(sorted(self.moments.items())),
         }
 
@@ -89,6 +92,7 @@ class Evidence:
                     for true, kind, answer, count in plain["counts"]
                 },
                 population=(_finite(plain["population"][0]), _finite(plain["population"][1])),
+                changed_ms=_whole(plain.get("changed_ms", 0)),
                 moments={_text(name): _finite(value) for name, value in plain["moments"].items()},
             )
         except (KeyError, TypeError, IndexError, AttributeError) as error:
@@ -109,7 +113,9 @@ def as_one_coin(evidence: Evidence) -> Evidence:
     """The same evidence without classes: only how often the labeler was right."""
     right, weight = evidence.right, evidence.weight
     counts = {(RIGHT, 0, RIGHT): right, (RIGHT, 0, WRONG): weight - right}
-    return Evidence(ONE_COIN, evidence.labels, evidence.seen_ms, counts, evidence.population)
+    return Evidence(
+        ONE_COIN, evidence.labels, evidence.seen_ms, counts, evidence.population, changed_ms=evidence.changed_ms
+    )
 
 
 def total(parts: Iterable[Evidence]) -> Evidence:
@@ -121,7 +127,7 @@ def total(parts: Iterable[Evidence]) -> Evidence:
     parts = list(parts)
     if not parts:
         raise ValueError("no evidence to add up")
-    latest = max(parts, key=lambda one: (one.seen_ms, one.labels))
+    latest = max(parts, key=lambda one: (one.seen_ms, one.labels, one.population))
     if len({one.form for one in parts}) > 1 and any(one.form == ONE_COIN for one in parts):
         parts = [as_one_coin(one) for one in parts if one.form in (CONFUSION, ONE_COIN)]
     parts = [one for one in parts if one.form == parts[0].form]
@@ -138,6 +144,7 @@ def total(parts: Iterable[Evidence]) -> Evidence:
         seen_ms=latest.seen_ms,
         counts=counts,
         population=latest.population,
+        changed_ms=max(one.changed_ms for one in parts),
         moments=moments,
     )
 

@@ -2,11 +2,12 @@
 
 Every labeler has a clock that counts half-lives. An answer given at clock reading c weighs ``2 ** (c - now)`` now, so
 that one answer's share of the sums can be taken back exactly, at the weight it has, however long ago it was given.
-A change makes the clock jump: everything before it weighs less at once, by the same rule.
 
-The change is seen by an exponentially weighted moving average of the share of right answers (S. W. Roberts, *Control
-Chart Tests Based on Geometric Moving Averages*, Technometrics 1, 1959) that leaves its control limits around the
-longer memory.
+A change makes the clock jump: everything before it weighs less at once, by the same rule. It is seen by a generalised
+likelihood ratio of the latest answers against the longer memory (T. L. Lai, *Sequential Changepoint Detection in
+Quality Control and Dynamical Systems*, JRSS B 57, 1995): n answers with a share q right, where p was believed, speak
+for a change with n KL(q, p) nats. Whether an answer was right is as probable as its task's posterior says, which goes
+on changing while others answer the task; so the latest answers are looked at anew each time.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ import math
 from typing import Final, NamedTuple
 
 DAY_MS: Final = 86_400_000
-#: Weight of a new answer in the fast average: about its last 20 answers.
-FAST: Final = 0.1
-#: The fast average's standard deviation over that of one answer.
-FAST_DEVIATION: Final = math.sqrt(FAST / (2.0 - FAST))
-#: Answers before the fast average is judged, and weight below which the longer memory is too young to be judged by.
-WARM_UP: Final = 20
-#: Control limits, in standard deviations. At 4 a labeler who never changes is misjudged once in tens of thousands of
-#: answers; a fall from .92 to .70 is seen within about 25.
-LIMIT: Final = 4.0
-#: What all evidence before a change is worth after it, in answers.
-KEPT: Final = 10.0
+#: The latest answers that are watched.
+WATCHED: Final = 64
+#: Numbers of the latest answers that are held against the longer memory: few see a large change soon, many a small one.
+WINDOWS: Final = (16, 32, 64)
+#: Nats that speak for a change. A fall from .92 to .70 is half seen after some 40 answers where the truth is known, and 70
+#: where four others answer; one who never changes is misjudged once in some 60,000 answers.
+LIMIT: Final = 6.0
+#: Nobody is believed to be nearer to always right, or always wrong.
+CLOSEST: Final = 0.02
+_UNKNOWN: Final = -1.0
 
 
 class HalfLives(NamedTuple):
@@ -35,27 +35,43 @@ class HalfLives(NamedTuple):
     days: float
 
 
+class Change(NamedTuple):
+    """A labeler is not what it was: the share of right answers since, and how many answers that rests on."""
+
+    accuracy: float
+    answers: int
+
+
 class Forgetting:
     """One labeler's clock and watch for change.
 
     >>> one = Forgetting()
     >>> one.advance(HalfLives(annotations=100, days=30), at_ms=0)
     >>> one.advance(HalfLives(annotations=100, days=30), at_ms=15 * DAY_MS)  # half a half-life of days later
-    >>> round(one.clock, 2)
-    0.52
+    >>> round(one.clock, 2), one.answers
+    (0.52, 2)
     """
 
-    __slots__ = ("clock", "fast", "last_ms", "watched")
+    __slots__ = ("answers", "changed_ms", "clock", "last_ms", "recent")
 
-    def __init__(self, clock: float = 0.0, last_ms: int = -1, fast: float = 0.0, watched: int = 0) -> None:
+    def __init__(
+        self,
+        clock: float = 0.0,
+        last_ms: int = -1,
+        answers: int = 0,
+        changed_ms: int = 0,
+        recent: list[float] | None = None,
+    ) -> None:
         self.clock = clock
         """Half-lives since the labeler's first answer."""
         self.last_ms = last_ms
         """Latest event time (ms) of an answer; -1 before the first."""
-        self.fast = fast
-        """Share of right answers, lately."""
-        self.watched = watched
-        """Answers in ``fast``."""
+        self.answers = answers
+        """Answers so far: the serial number of the latest."""
+        self.changed_ms = changed_ms
+        """Event time (ms) at which a change was last seen, here or by another source partition; 0 for never."""
+        self.recent = recent or []
+        """How probably right each of the latest answers was, by serial number modulo `WATCHED`."""
 
     def advance(self, half_lives: HalfLives, at_ms: int, annotations: float = 1.0) -> None:
         """Let the clock run for one more answer, which stands for so many annotations of the labeler."""
@@ -63,24 +79,56 @@ class Forgetting:
             self.clock += max(at_ms - self.last_ms, 0) / (half_lives.days * DAY_MS)
         self.last_ms = max(self.last_ms, at_ms)
         self.clock += annotations / half_lives.annotations
+        self.answers += 1
+        if len(self.recent) < WATCHED:
+            self.recent = [_UNKNOWN] * WATCHED
+        self.recent[self.answers % WATCHED] = _UNKNOWN
 
-    def watch(self, right: float) -> None:
-        """See how likely it is that an answer was right (0 to 1)."""
-        self.watched += 1
-        self.fast += max(FAST, 1.0 / self.watched) * (right - self.fast)
+    def watch(self, serial: int, right: float) -> None:
+        """See how likely it is by now that the answer of this serial number was right (0 to 1)."""
+        if self.answers - serial < WATCHED and self.recent:
+            self.recent[serial % WATCHED] = right
 
-    def has_changed(self, accuracy: float, weight: float) -> bool:
-        """Whether the latest answers contradict the longer memory: an accuracy learned from so many answers."""
-        if self.watched < WARM_UP or weight < WARM_UP:
-            return False
-        variance = max(accuracy * (1.0 - accuracy), 0.01) * (FAST_DEVIATION**2 + 1.0 / weight)
-        return abs(self.fast - accuracy) > LIMIT * math.sqrt(variance)
+    def change(self, accuracy: float, weight: float) -> Change | None:
+        """What the latest answers say against an accuracy that was learned from so many answers, if they do.
 
-    def dump(self) -> list[float]:
+        >>> one = Forgetting()
+        >>> for number in range(32):
+        ...     one.advance(HalfLives(annotations=1_000, days=90), at_ms=number)
+        ...     one.watch(one.answers, float(number % 3 != 0))
+        >>> one.change(accuracy=0.92, weight=500.0)
+        Change(accuracy=0.65625, answers=32)
+        >>> one.change(accuracy=0.75, weight=500.0) is None
+        True
+        """
+        believed = min(max(accuracy, CLOSEST), 1.0 - CLOSEST)
+        right = 0.0
+        seen = 0
+        for back in range(min(self.answers, len(self.recent))):
+            one = self.recent[(self.answers - back) % WATCHED]
+            if one < 0.0:
+                continue  # nobody else has answered that task yet
+            right += one
+            seen += 1
+            if seen in WINDOWS and weight >= 2 * seen and seen * _divergence(right / seen, believed) > LIMIT:
+                return Change(right / seen, seen)
+        return None
+
+    def jump(self, weight: float, kept: float, at_ms: int) -> None:
+        """Forget: what weighs so many answers weighs no more than ``kept`` from here on."""
+        self.clock += max(math.log2(weight / kept), 0.0)
+        self.changed_ms = at_ms
+
+    def dump(self) -> list[object]:
         """As plain values, in the order of the constructor."""
-        return [self.clock, self.last_ms, self.fast, self.watched]
+        return [self.clock, self.last_ms, self.answers, self.changed_ms, self.recent]
 
-    def jump(self, weight: float) -> None:
-        """Forget: what weighs so many answers weighs `KEPT` from here on."""
-        self.clock += max(math.log2(weight / KEPT), 0.0)
-        self.watched = min(self.watched, WARM_UP // 2)
+
+def _divergence(share: float, believed: float) -> float:
+    """Kullback-Leibler divergence of one Bernoulli law from another, in nats."""
+    nats = 0.0
+    if share > 0.0:
+        nats += share * math.log(share / believed)
+    if share < 1.0:
+        nats += (1.0 - share) * math.log((1.0 - share) / (1.0 - believed))
+    return nats

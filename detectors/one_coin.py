@@ -8,14 +8,14 @@ one answer each. Learned like the full form (`detectors.confusion`), a task's ow
 from __future__ import annotations
 
 import math
-from itertools import islice
+from heapq import nsmallest
 from typing import Any, Final
 
 from detectors.confusion import ConfusionModel
 from detectors.confusion_counts import KINDS
 from detectors.consensus import NOTHING, Answer, Belief, Task, shared
 from detectors.evidence import ONE_COIN, RIGHT, WRONG, Evidence, as_one_coin
-from detectors.forgetting import Forgetting, HalfLives
+from detectors.forgetting import Change, Forgetting, HalfLives
 from detectors.population import FIRST_ANSWERS, Overdispersion, Population
 from detectors.sketches import DistinctSketch, hash64
 
@@ -50,6 +50,22 @@ class Coin:
         """Right answers, and all, as they weigh now, from all source partitions."""
         right = self.right / self.scale + sum([one.right for one in self.heard.values()])
         return right, self.weight / self.scale + sum([one.weight for one in self.heard.values()])
+
+    def restart(self, change: Change, at_ms: int) -> None:
+        """Begin again after a change: what was counted weighs little, with the accuracy of the latest answers."""
+        _, weight = self.hits()
+        self.forgetting.jump(weight, change.answers / 2.0, at_ms)
+        self.rescale()
+        self.weight = min(change.answers / 2.0, weight) * self.scale
+        self.right = self.weight * change.accuracy
+        self.heard = {}  # it is older; it is heard again
+
+    def hear(self, source_partition: int, evidence: Evidence) -> None:
+        """Use another source partition's evidence, in place of what was heard from it before."""
+        if evidence.changed_ms > self.forgetting.changed_ms and evidence.weight > 0:
+            answers = max(int(evidence.weight), 1)
+            self.restart(Change(evidence.right / evidence.weight, answers), evidence.changed_ms)
+        self.heard[source_partition] = as_one_coin(evidence)
 
     def rescale(self) -> None:
         """Follow the clock."""
@@ -114,16 +130,23 @@ class OneCoinModel:
         self._translate(task)
         self._labels.add(hash64(answer.label))
         labeler = self._labeler(labeler_id)
-        if before is not None and before.label is not None and before.is_counted and task.share is not None:
+        if (
+            before is not None
+            and before.label
+            and before.is_counted
+            and not before.is_retired
+            and task.share is not None
+        ):
             self._count(labeler, before, -task.share[task.labels.index(before.label)], -1.0)
         labeler.labels += 1
         elsewhere = sum([one.labels for one in labeler.heard.values()])
         labeler.forgetting.advance(self._half_lives, answer.submitted_ms, 1.0 + elsewhere / labeler.labels)
-        right, weight = labeler.hits()
-        if weight > 0 and labeler.forgetting.has_changed(right / weight, weight):
-            labeler.forgetting.jump(weight)
         labeler.rescale()
-        answer.clock = labeler.forgetting.clock
+        right, weight = labeler.hits()
+        change = labeler.forgetting.change(right / weight, weight) if weight > 0 else None
+        if change is not None:
+            labeler.restart(change, labeler.forgetting.last_ms)
+        answer.clock, answer.serial = labeler.forgetting.clock, labeler.forgetting.answers
         self._answers += 1
         if self._answers >= self._estimate_at:
             self._estimate()
@@ -172,11 +195,13 @@ class OneCoinModel:
         right, weight = one.right / one.scale, one.weight / one.scale
         counts = {(RIGHT, 0, RIGHT): max(right, 0.0), (RIGHT, 0, WRONG): max(weight - right, 0.0)}
         known = (self.population.accuracy, self.population.concentration)
-        return Evidence(ONE_COIN, one.labels, one.forgetting.last_ms, counts, known)
+        return Evidence(
+            ONE_COIN, one.labels, one.forgetting.last_ms, counts, known, changed_ms=one.forgetting.changed_ms
+        )
 
     def hear(self, labeler_id: str, source_partition: int, evidence: Evidence) -> None:
         """Use another source partition's evidence, in place of what was heard from it before."""
-        self._labeler(labeler_id).heard[source_partition] = as_one_coin(evidence)
+        self._labeler(labeler_id).hear(source_partition, evidence)
 
     def dump(self) -> list[Any]:
         """The space without its labelers, as plain values."""
@@ -245,7 +270,7 @@ class OneCoinModel:
             else:
                 answer.is_counted = True
                 self._count(labeler, answer, new[label], 1.0)
-                labeler.forgetting.watch(new[label])
+            labeler.forgetting.watch(answer.serial, new[label])
         self.changed.update([name for name, _ in votes])
         task.share = posterior
 
@@ -270,7 +295,7 @@ class OneCoinModel:
     def _estimate(self) -> None:
         """Estimate the population again from the labelers' sums."""
         self._estimate_at = int(self._answers * GROWTH) + 1
-        hits = [labeler.hits() for labeler in islice(self.labelers.values(), MAX_SAMPLE)]
+        hits = [self.labelers[name].hits() for name in nsmallest(MAX_SAMPLE, self.labelers)]
         right, weight = sum([one[0] for one in hits]), sum([one[1] for one in hits])
         mean = (right + FIRST_ANSWERS * FIRST_ACCURACY) / (weight + FIRST_ANSWERS)
         between = Overdispersion(CONCENTRATION, CONCENTRATION_WEIGHT)

@@ -91,7 +91,7 @@ class RatingModel:
             elsewhere = sum([one.labels for one in labeler.heard.values()])
             labeler.forgetting.advance(self._half_lives, answer.submitted_ms, 1.0 + elsewhere / labeler.labels)
             labeler.rescale()
-            answer.clock = labeler.forgetting.clock
+            answer.clock, answer.serial = labeler.forgetting.clock, labeler.forgetting.answers
             self._answers += 1
             if self._answers >= self._estimate_at:
                 self._estimate()
@@ -140,7 +140,7 @@ class RatingModel:
         one, raters = self.labelers[labeler_id], self.raters
         sums = {"weight": one.weight, "error": one.error, "squared": one.squared}
         moments = {name: value / one.scale for name, value in sums.items()} | raters.to_moments()
-        return Evidence(RATING, one.labels, one.forgetting.last_ms, {}, raters.population, moments)
+        return Evidence(RATING, one.labels, one.forgetting.last_ms, {}, raters.population, moments=moments)
 
     def hear(self, labeler_id: str, source_partition: int, evidence: Evidence) -> None:
         """Use another source partition's evidence, in place of what was heard from it before."""

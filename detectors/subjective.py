@@ -87,10 +87,11 @@ class SubjectiveModel:
         elsewhere = sum([one.labels for one in labeler.heard.values()])
         labeler.forgetting.advance(self._half_lives, answer.submitted_ms, 1.0 + elsewhere / labeler.labels)
         passed, checks = labeler.checks()
-        if checks > 0 and labeler.forgetting.has_changed(passed / checks, checks):
-            labeler.forgetting.jump(checks)
+        change = labeler.forgetting.change(passed / checks, checks) if checks > 0 else None
+        if change is not None:
+            labeler.forgetting.jump(checks, change.answers / 2.0, answer.submitted_ms)
         labeler.rescale()
-        answer.clock = labeler.forgetting.clock
+        answer.clock, answer.serial = labeler.forgetting.clock, labeler.forgetting.answers
         if before is not None and before.label is not None:
             is_same = before.label == answer.label
             labeler.count(before, {self._name(before.label): -1.0})
@@ -115,7 +116,7 @@ class SubjectiveModel:
             if not answer.is_counted:
                 answer.is_counted = True
                 labeler.count(answer, {CHECKS: 1.0, PASSED: float(has_passed)})
-                labeler.forgetting.watch(float(has_passed))
+                labeler.forgetting.watch(answer.serial, float(has_passed))
                 self._checks += 1
             elif passing != gold:
                 labeler.count(answer, {PASSED: float(has_passed) - float(answer.label == passing)})
@@ -157,7 +158,7 @@ class SubjectiveModel:
             if others > NEGLIGIBLE:
                 moments[PEERS + name] = others
         known = (self.population.accuracy, self.population.concentration)
-        return Evidence(SUBJECTIVE, one.labels, one.forgetting.last_ms, {}, known, moments)
+        return Evidence(SUBJECTIVE, one.labels, one.forgetting.last_ms, {}, known, moments=moments)
 
     def hear(self, labeler_id: str, source_partition: int, evidence: Evidence) -> None:
         """Use another source partition's evidence, in place of what was heard from it before."""

@@ -111,7 +111,7 @@ class PartitionPipeline:
         if task is not None and (review.true_label is not None or review.labeler_id in task.answers):
             return True
         horizon_ms = int(state.settings.duplicate_horizon_seconds * 1_000)
-        return state.windows.watermark_ms >= noted.watermark_ms + horizon_ms
+        return state.windows.watermark_ms >= max(noted.watermark_ms, to_ms(review.reviewed_at)) + horizon_ms
 
     def apply_ready(self) -> Outcome:
         """Apply the reviews that the stored state holds as ready: after a checkpoint, and after a restore."""
@@ -189,6 +189,7 @@ class PartitionPipeline:
         queue = Queue(event.project_id, event.task_type, event.labeler_kind.value)
         expected_seconds = state.handling_time.forecast(queue)
         state.handling_time.learn(queue, handling_seconds)
+        known = gold if gold is not None or task.gold is None else task.gold.label
         revision = event.labeler_id in task.answers
         answer = Answer(
             # Free text is long and has no majority: the task only remembers that this labeler answered.
@@ -196,7 +197,7 @@ class PartitionPipeline:
             submitted_ms,
             shared(event.vendor_id),
             _pace(handling_seconds, expected_seconds),
-            gold_correct=None if gold is None else gold == label,
+            gold_correct=None if known is None else known == label,
         )
         change = TaskChange(state, task)
         agrees = answer.agrees = self._agrees(task, event.labeler_id, answer)

@@ -50,13 +50,11 @@ class TaskChange:
 
 def learn_truth(state: PartitionState, task: Task, truth: Truth, sequence: int, outcome: Outcome) -> None:
     """Settle a task by an observed truth, and revise what was counted of its answers."""
-    if truth.source == "gold":
-        task.gold = truth.label
-    had_truth = task.truth
+    before = (task.truth, task.gold)
     held = state.beliefs.know(task, truth)
     if held is not None:
         outcome.rows["confidence_outcomes"].append(outcome_row(task, held, state.partition, sequence))
-    if task.truth is not had_truth:
+    if (task.truth, task.gold) != before:
         _revise_windows(state, task, sequence)
 
 
@@ -88,7 +86,7 @@ def _revise_windows(state: PartitionState, task: Task, sequence: int) -> None:
     for answer in task.answers.values():
         if answer.label is None:
             continue
-        gold_correct = answer.gold_correct if task.gold is None else answer.label == task.gold
+        gold_correct = answer.gold_correct if task.gold is None else answer.label == task.gold.label
         agrees = answer.label == truth.label
         before = (answer.gold_correct, answer.agrees)
         if (gold_correct, agrees) == before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Final
 
 import orjson
@@ -42,6 +43,8 @@ _SUMS: Final = (
     "forecast_microseconds",
     "forecast_error_microseconds",
 )
+#: An answer's fields, in the order of its constructor.
+_ANSWER_FIELDS: Final = tuple(one.name for one in fields(Answer))
 
 
 class UnknownCodecError(Exception):
@@ -97,12 +100,12 @@ def encode_task(task: Task) -> str:
             task.task_id,
             task.task_type,
             [
-                [labeler, a.label, a.submitted_ms, a.vendor_id, a.pace, a.clock, a.is_counted, a.gold_correct, a.agrees]
-                for labeler, a in task.answers.items()
+                [labeler, *(getattr(answer, name) for name in _ANSWER_FIELDS)]
+                for labeler, answer in task.answers.items()
             ],
             list(task.event_offsets.items()),
             None if task.truth is None else list(task.truth),
-            task.gold,
+            None if task.gold is None else list(task.gold),
             task.refuted,
             task.posterior,
             task.confidence,
@@ -145,7 +148,7 @@ def decode_task(payload: str, version: int = CODEC_VERSIONS["task"]) -> Task:
         },
         event_offsets=dict(hashes),
         truth=None if truth is None else Truth(*truth),
-        gold=gold,
+        gold=None if gold is None else Truth(*gold),
         refuted=tuple(refuted),
         posterior=posterior,
         confidence=confidence,
@@ -167,7 +170,7 @@ def _decode_first_task(payload: str) -> Task:
         answers={shared(labeler): Answer(None, at_ms) for labeler, _, at_ms in answers},
         event_offsets=dict(hashes),
         truth=None if gold is None else Truth(gold[0], "gold", gold[1]),
-        gold=None if gold is None else gold[0],
+        gold=None if gold is None else Truth(gold[0], "gold", gold[1]),
         last_submitted_ms=last_ms,
         touched_ms=touched_ms,
         applied=applied,

@@ -211,7 +211,8 @@ class PartitionState:
         """Open tasks again that a noted review is about; those that are open anyway are not touched."""
         for row in closed:
             if (row.project_id, row.task_id) not in self.tasks:
-                self.touch(codecs.decode_task(row.payload, row.codec_version))
+                task = self.touch(codecs.decode_task(row.payload, row.codec_version))
+                task.applied = max(task.applied, self.sequence())
 
     def _close(self, task: Task, sequence: int, now_ms: int) -> None:
         """Look at a task for the last time and put it away: a review may still come."""

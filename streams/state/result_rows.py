@@ -16,7 +16,8 @@ def confidence_row(task: Task, beliefs: Beliefs, partition: int) -> TaskConfiden
     """What is believed of a task now."""
     belief = beliefs.belief(task)
     model = beliefs.models.get(task.space)
-    posterior = belief.posterior
+    # Without classes that were seen only since: when a row is written must not show in it.
+    posterior = {label: chance for label, chance in belief.posterior.items() if chance > 0.0}
     if len(posterior) > MAX_LABELS:
         posterior = dict(sorted(posterior.items(), key=lambda item: (-item[1], item[0]))[:MAX_LABELS])
     return TaskConfidenceRow(
@@ -26,7 +27,7 @@ def confidence_row(task: Task, beliefs: Beliefs, partition: int) -> TaskConfiden
         consensus_label=belief.label or "",
         confidence=task.confidence,
         labels=len(task.answers),
-        gold_label=task.gold,
+        gold_label=None if task.gold is None else task.gold.label,
         last_submitted_at=task.last_submitted_ms,
         source_partition=partition,
         version=task.applied,
