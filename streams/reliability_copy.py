@@ -88,7 +88,7 @@ class ReliabilityCopy:
                 raise ValueError("record has no key")
             if orjson.loads(key)[0] != self._app_id:
                 return
-            if value is None:  # forgotten by LABELERS
+            if not value:  # forgotten by LABELERS
                 self._known.pop(key, None)
                 return
             heard = parse_record(key, value)

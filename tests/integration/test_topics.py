@@ -38,41 +38,41 @@ def outcomes(statuses: list[kafka_admin.TopicStatus]) -> list[str]:
 def test_created_then_exists(broker: str, renamed: Callable[[], list[Topic]]) -> None:
     settings = KafkaSettings(bootstrap=broker)
     topics = renamed()
-    assert outcomes(describe(settings, topics)) == ["missing"] * 3
-    assert outcomes(create_topics(settings, topics=topics)) == ["created"] * 3
+    assert outcomes(describe(settings, topics)) == ["missing"] * len(TOPICS)
+    assert outcomes(create_topics(settings, topics=topics)) == ["created"] * len(TOPICS)
     again = create_topics(settings, topics=topics)
-    assert outcomes(again) == ["exists"] * 3
+    assert outcomes(again) == ["exists"] * len(TOPICS)
     assert [status.partitions for status in again] == [topic.partitions for topic in topics]
 
 
 def test_dry_run_changes_nothing(broker: str, renamed: Callable[[], list[Topic]]) -> None:
     settings = KafkaSettings(bootstrap=broker)
     topics = renamed()
-    assert outcomes(create_topics(settings, dry_run=True, topics=topics)) == ["missing"] * 3
-    assert outcomes(describe(settings, topics)) == ["missing"] * 3
+    assert outcomes(create_topics(settings, dry_run=True, topics=topics)) == ["missing"] * len(TOPICS)
+    assert outcomes(describe(settings, topics)) == ["missing"] * len(TOPICS)
 
 
-def test_settings_override_task_keyed_topics_only(broker: str, renamed: Callable[[], list[Topic]]) -> None:
+def test_settings_override_topics_with_state_only(broker: str, renamed: Callable[[], list[Topic]]) -> None:
     settings = KafkaSettings(bootstrap=broker, partitions=2)
-    assert [status.partitions for status in create_topics(settings, topics=renamed())] == [2, 2, 1]
+    assert [status.partitions for status in create_topics(settings, topics=renamed())] == [2, 2, 1, 2, 1]
 
 
 def test_other_partition_count_says_what_to_do(broker: str, renamed: Callable[[], list[Topic]]) -> None:
     topics = renamed()
     create_topics(KafkaSettings(bootstrap=broker, partitions=2), topics=topics)
     statuses = create_topics(KafkaSettings(bootstrap=broker, partitions=3), topics=topics)
-    assert outcomes(statuses) == ["differs", "differs", "exists"]
+    assert outcomes(statuses) == ["differs", "differs", "exists", "differs", "exists"]
     assert "has 2 partitions, not 3" in statuses[0].advice
     assert "LABELWATCH_KAFKA__PARTITIONS=2" in statuses[0].advice
     assert statuses[2].advice == ""
-    assert [status.partitions for status in statuses] == [2, 2, 1], "nothing was changed"
+    assert [status.partitions for status in statuses] == [2, 2, 1, 2, 1], "nothing was changed"
 
 
 def test_one_missing_among_existing(broker: str, renamed: Callable[[], list[Topic]]) -> None:
     settings = KafkaSettings(bootstrap=broker)
     topics = renamed()
     create_topics(settings, topics=topics[:2])
-    assert outcomes(create_topics(settings, topics=topics)) == ["exists", "exists", "created"]
+    assert outcomes(create_topics(settings, topics=topics)) == ["exists", "exists", "created", "created", "created"]
 
 
 def test_group_lag(broker: str, renamed: Callable[[], list[Topic]]) -> None:
@@ -103,7 +103,7 @@ def test_commands(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     dry = CliRunner().invoke(cli, ["topics", "create", "--dry-run"])
     assert dry.exit_code == 0, dry.output
-    assert dry.output.count("would be created") == 3
+    assert dry.output.count("would be created") == len(TOPICS)
     missing = CliRunner().invoke(cli, ["topics", "list"])
     assert "labelwatch topics create" in missing.output
     created = CliRunner().invoke(cli, ["topics", "create"])
