@@ -52,9 +52,8 @@ def test_large_evidence_is_cut_into_messages_that_fit() -> None:
     names = [f"{number:02}" + "x" * 100 for number in range(30)]
     counts = {(true, 0, answer): 1.0 for true in names for answer in names}
     messages = evidence_messages("app", 0, [changed(n, form="confusion", counts=counts) for n in range(10)], 1)
-    assert {entry.evidence["form"] for message in messages for entry in unpacked(message.value).entries} == {
-        "confusion"
-    }
+    entries = [entry for message in messages for entry in unpacked(message.value).entries]
+    assert {entry.evidence["form"] for entry in entries} == {"confusion"}
     assert len(entries) == 10
     assert len(messages) > 1
     assert all(len(message.value or b"") <= MAX_MESSAGE_BYTES < LIMIT for message in messages)
