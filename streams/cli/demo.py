@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import subprocess
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from deploy.local.stack import EmbeddedStack
     from streams.settings import ClickHouseSettings, KafkaSettings
-    from streams.sources.simulate import Simulation
+    from streams.sources.simulate import Scenario, Simulation
 
 #: A worker that scores nothing for so long has failed, whatever it says.
 STALLED_SECONDS = 120.0
@@ -125,17 +126,23 @@ def _run(
     migrate(client)
     create_topics(kafka)
     console.print(f"Kafka at {stack.kafka_bootstrap}, ClickHouse at {stack.clickhouse_url}, data in {data_dir}")
-    with _worker(kafka, clickhouse, data_dir / "logs" / "worker.log") as worker, _progress(console) as progress:
+    log = data_dir / "logs" / "worker.log"
+    with _worker(kafka, clickhouse, simulation.scenario, log) as worker, _progress(console) as progress:
         sent = _replay(progress, simulation, kafka, check_interrupt)
-        _await_scored(progress, client, worker, sent, data_dir / "logs" / "worker.log", check_interrupt)
+        _await_scored(progress, client, worker, sent, log, check_interrupt)
+        _await_judged(progress, kafka, worker, log, check_interrupt)
     simulation.write_truth(data_dir / "truth.json")
     return client
 
 
 @contextlib.contextmanager
-def _worker(kafka: KafkaSettings, clickhouse: ClickHouseSettings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(
+    kafka: KafkaSettings, clickhouse: ClickHouseSettings, scenario: Scenario, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process that ends with the block, gracefully if nothing went wrong."""
+    subjective = {project.id: {"subjective": True} for project in scenario.projects if project.subjective}
     environment = {
+        "LABELWATCH_PROJECTS": json.dumps(subjective),
         "LABELWATCH_KAFKA__BOOTSTRAP": kafka.bootstrap,
         "LABELWATCH_KAFKA__SESSION_TIMEOUT_SECONDS": "6",
         "LABELWATCH_CLICKHOUSE__URL": clickhouse.url,
@@ -228,14 +235,41 @@ def _await_scored(
             raise click.ClickException(f"the worker stopped scoring at {done:,} of {total:,} messages; see {log}")
 
 
+def _await_judged(
+    progress: Progress,
+    kafka: KafkaSettings,
+    worker: subprocess.Popen[bytes],
+    log: Path,
+    check_interrupt: Callable[[], None],
+) -> None:
+    """Wait until all that was learned of labelers has come together: it is sent before its messages count as scored."""
+    from schemas.topics import LABELER_EVIDENCE
+    from streams.kafka_admin import group_lag
+    from streams.settings import WorkerSettings
+
+    bar = progress.add_task("judging", total=None, rate="")
+    moved_at, least = time.monotonic(), None
+    while left := sum(group_lag(kafka, WorkerSettings().app_id, [LABELER_EVIDENCE.name]).values()):
+        check_interrupt()
+        now = time.monotonic()
+        if least is None or left < least:
+            least, moved_at = left, now
+        if worker.poll() is not None or now - moved_at > STALLED_SECONDS:
+            raise click.ClickException(f"the worker stopped with {left:,} messages on labelers left; see {log}")
+        time.sleep(_POLL_SECONDS)
+    progress.update(bar, total=1, completed=1)
+
+
 def _report(
     console: Console, client: Client, simulation: Simulation, data_dir: Path, seconds: float, *, stays: bool
 ) -> None:
-    from streams.cli.demo_report import counts, hours_table, incidents_table
+    from streams.cli.demo_report import counts, hours_table, incidents_table, labelers_table
 
+    truth = simulation.truth()
     console.print()
     console.print(hours_table(client, console.width))
-    console.print(incidents_table(simulation))
+    console.print(incidents_table(truth))
+    console.print(labelers_table(client, truth, console.width))
     console.print(counts(client, seconds))
     console.print("\n[bold]Where to look next[/bold]")
     for line in next_steps(str(data_dir), console.width, stays=stays):

@@ -1,4 +1,4 @@
-"""What ``labelwatch demo`` prints at the end: segments by hour, what was hidden in the stream, and the counts."""
+"""What ``labelwatch demo`` prints at the end: segments by hour, what was hidden, whom not to trust, and the counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-    from streams.sources.simulate import Simulation
+    from streams.sources.simulate import Truth
 
 #: Fewer comparisons than this in an hour say nothing about agreement.
 MIN_COMPARED: Final = 10
@@ -29,6 +29,8 @@ _FREE_TEXTS: Final = ("free text: no majority to agree with", "free text")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _LOW, _HIGH = 0.4, 1.0
 _BAD, _WARN = 0.6, 0.75
+#: A spammer score below it is a spammer's, or nearly.
+_BLIND, _DIM = 0.1, 0.3
 
 _HOURS_SQL = """
 SELECT project_id, vendor_id,
@@ -39,6 +41,14 @@ SELECT project_id, vendor_id,
 FROM quality_by_hour
 GROUP BY project_id, vendor_id
 ORDER BY project_id, vendor_id
+"""
+_LABELERS_SQL = """
+SELECT labeler_id, project_id, accuracy, accuracy_low, accuracy_high, effective_labels,
+       confused_true, confused_answer, confused_share, spammer_score
+FROM labeler_leaderboard
+WHERE accuracy_high IS NOT NULL
+ORDER BY accuracy_high, project_id, labeler_id
+LIMIT 8
 """
 _COUNTS_SQL = """
 SELECT sum(received), sum(accepted), sum(duplicates), sum(dead_letters) FROM source_progress_current
@@ -127,17 +137,97 @@ def _by_step(
     return bars
 
 
-def incidents_table(simulation: Simulation) -> Table:
+def incidents_table(truth: Truth) -> Table:
     """What the simulation had hidden in the stream, and when."""
     table = Table(title="What was hidden in it", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("incident", overflow="fold")
     table.add_column("where", overflow="fold")
     for name in ("from (UTC)", "to"):
         table.add_column(name, no_wrap=True, min_width=len("05 Jan 00:00"))
-    for incident in simulation.truth().incidents:
+    for incident in truth.incidents:
         where = ", ".join([*incident.projects, *incident.vendors]) or "everywhere"
         table.add_row(incident.id, where, f"{incident.start:%d %b %H:%M}", f"{incident.end:%d %b %H:%M}")
     return table
+
+
+def labelers_table(client: Client, truth: Truth, width: int) -> Table | str:
+    """The labelers who are surely worst, as far as was learned from their answers, beside what the simulation knows.
+
+    Of ratings and subjective work there is no interval, and so nothing is sure. Where ``width`` columns do not hold
+    everything, the least telling columns are left out; names and incidents take another line before they are cut.
+    """
+    rows = client.query(_LABELERS_SQL).result_rows
+    if not rows:
+        return "No labeler was judged"
+    known = [_really(truth, labeler_id, project_id) for labeler_id, project_id, *_ in rows]
+    columns: dict[str, list[Text]] = {
+        "labeler": [Text(row[0]) for row in rows],
+        "project": [Text(row[1]) for row in rows],
+        "accuracy": [_interval(*row[2:5]) for row in rows],
+        "labels": [Text(f"{row[5]:,.0f}") for row in rows],
+        "takes for": [_pair(*row[6:9]) for row in rows],
+        "spammer": [_dash() if row[9] is None else Text(f"{row[9]:.2f}", style=_blindness(row[9])) for row in rows],
+        "really": [share for share, _ in known],
+        "because of": [incidents for _, incidents in known],
+    }
+    for name in ("labels", "spammer", "takes for"):
+        if _room(width, (), columns.items()) < 0:
+            del columns[name]
+    explained = {
+        "accuracy": "accuracy: believed, with its 90 % interval; worst by the upper end first",
+        "labels": "labels: what that rests on, old ones counted for less",
+        "takes for": "takes for: the pair confused most, true label first",
+        "spammer": "spammer: 0 answers blindly, 1 tells the truth each time",
+        "really": "really: share of right answers in the simulation",
+    }
+    table = Table(
+        title="Least reliable labelers",
+        title_justify="left",
+        caption="; ".join(text for name, text in explained.items() if name in columns),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, _GAP - 1, 0, 0),
+        pad_edge=False,
+    )
+    for name, cells in columns.items():
+        is_figure = name in ("accuracy", "labels", "spammer", "really")
+        wide = _widest(name, cells) if is_figure else None
+        table.add_column(
+            name, justify="right" if is_figure else "left", no_wrap=is_figure, min_width=wide, overflow="fold"
+        )
+    for cells_of_row in zip(*columns.values(), strict=True):
+        table.add_row(*cells_of_row)
+    return table
+
+
+def _really(truth: Truth, labeler_id: str, project_id: str) -> tuple[Text, Text]:
+    """Share of right answers, and what made them wrong."""
+    labeler = next((one for one in truth.labelers if one.labeler_id == labeler_id), None)
+    if labeler is None:
+        return _dash(), _dash()
+    periods = [one for one in labeler.accuracy if one.project_id == project_id and one.answered]
+    answered = sum(one.answered for one in periods)
+    reasons = ["poor from the start"] if any(bad.incident is None for bad in labeler.bad) else []
+    reasons += dict.fromkeys(incident for one in periods for incident in one.incidents)
+    share = _share(sum(one.right for one in periods) / answered if answered else None)
+    return share, Text(", ".join(reasons)) if reasons else _dash()
+
+
+def _interval(accuracy: float, low: float, high: float) -> Text:
+    return Text(f"{accuracy:.0%} ({100 * low:.0f}-{100 * high:.0f})", style=_style(accuracy))
+
+
+def _pair(true: str, answer: str, share: float | None) -> Text:
+    return _dash() if share is None else Text(f"{true} → {answer} {share:.0%}")
+
+
+def _blindness(score: float) -> str:
+    return "red" if score < _BLIND else "yellow" if score < _DIM else "green"
+
+
+def _dash() -> Text:
+    return Text("-", style="dim")
 
 
 def counts(client: Client, seconds: float) -> str:
@@ -150,9 +240,7 @@ def counts(client: Client, seconds: float) -> str:
 
 
 def _share(value: float | None) -> Text:
-    if value is None:
-        return Text("-", style="dim")
-    return Text(f"{value:.1%}", style=_style(value))
+    return _dash() if value is None else Text(f"{value:.1%}", style=_style(value))
 
 
 def _style(value: float) -> str:

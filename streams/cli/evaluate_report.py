@@ -9,16 +9,24 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from detectors.confidence import BINS, Calibration
 from streams.evaluate.baselines import TITLES, crowd_kit_is_here
 from streams.evaluate.dataset import Dataset
-from streams.evaluate.forecast import calibration_error
+from streams.evaluate.forecast import calibration_error, outcomes
 from streams.evaluate.truth import Evaluation, Passes
 
 GET_BASELINES = "crowd-kit is not installed, so there is only majority vote beside: pip install 'labelwatch[bench]'"
+
+
+#: Cells of a bar from 0 to 1.
+_BAR = 40
+_MARK = "┃"
 
 
 @dataclass
@@ -68,6 +76,8 @@ def as_tables(result: Evaluation, passes: Passes, data: Dataset, repeated: int) 
     if repeated:
         console.print(f"{repeated:,} later labels of the same worker on the same item left out", highlight=False)
     console.print(_methods(result, passes, data))
+    if passes.rest:
+        console.print(_reliability_diagram(passes, data))
     console.print(
         f"worst fifth of the labelers recognised: AUC {number(result.auc_worst_fifth)}; "
         f"{result.us_per_label:.1f} us of CPU a label",
@@ -96,6 +106,45 @@ def _methods(result: Evaluation, passes: Passes, data: Dataset) -> Table:
         *map(number, (result.accuracy_final, result.ece_raw, result.ece_calibrated, result.spearman)),
     )
     return table
+
+
+def _reliability_diagram(passes: Passes, data: Dataset) -> Table:
+    """Calibrated confidence by tenths: how many items, and how many of them were right."""
+    known = Calibration()
+    for confidence, is_right in zip(*outcomes(passes.informed.final.calibrated, data.truth, passes.rest), strict=True):
+        known.count(confidence, is_right)
+    table = Table(
+        title="Confidence and what came of it: labelwatch, final, calibrated",
+        title_justify="left",
+        caption=f"bar: share right; {_MARK} mean confidence, where the bar of perfect forecasts ends",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+    )
+    table.add_column("confidence", no_wrap=True)
+    table.add_column("items", justify="right", no_wrap=True)
+    table.add_column("right", justify="right", no_wrap=True)
+    table.add_column("0" + "1".rjust(_BAR), no_wrap=True)
+    for at, items in enumerate(known.outcomes):
+        if items:
+            right, confidence = known.right[at] / items, known.confidence[at] / items
+            bounds = f"{at / BINS:.1f} to {(at + 1) / BINS:.1f}"
+            table.add_row(bounds, f"{items:,}", f"{right:.1%}", _bar(right, confidence))
+    return table
+
+
+def _bar(share: float, mark: float) -> Text:
+    """A bar from 0 to 1, and a mark on it.
+
+    >>> _bar(0.5, 0.75).plain.rstrip()
+    '████████████████████          ┃'
+    """
+    cells = ["█"] * round(share * _BAR)
+    cells += [" "] * (_BAR + 1 - len(cells))
+    at = round(mark * _BAR)
+    bar = Text("".join(cells[:at]), style="cyan")
+    bar.append(_MARK, style="bold")
+    return bar.append("".join(cells[at + 1 :]), style="cyan")
 
 
 def number(value: float | None) -> str:

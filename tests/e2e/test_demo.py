@@ -115,7 +115,9 @@ def test_it_shows_segments_and_where_to_look_next_and_can_be_run_again(demo: Dem
         for cell in ("image-safety", "andes-data", "manila-works", "video-captions", "AHT s"):
             assert cell in out
         assert "What was hidden in it" in out
-        assert "spam-newcomers" in out
+        hidden, _, judged = out.partition("Least reliable labelers")
+        assert "spam-newcomers" in hidden
+        assert "spam-newcomers" in judged, "who answers at random is found"
         _, _, next_steps = out.partition("Where to look next")
         for step in ("labelwatch up --detach --data-dir", "labelwatch query", "labelwatch dlq list", "truth.json"):
             assert step in next_steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -87,6 +88,22 @@ def test_people_get_a_table_and_are_told_how_to_get_the_other_methods(crowd: Pat
         assert text in result.stdout
     assert "us of CPU a label" in result.stdout
     assert "pip install 'labelwatch[bench]'" in result.stderr
+
+
+def test_people_see_confidence_beside_what_came_of_it(crowd: Path) -> None:
+    text = run(crowd).stdout
+    rows = re.findall(r"^ *(0\.\d) to (\d\.\d) +([\d,]+) +([\d.]+)% {3}(.*)$", text, re.MULTILINE)
+    assert rows, text
+    assert sum(int(items) for _, _, items, _, _ in rows) == 40, "the items whose truth was not revealed"
+    for low, high, _, right, bar in rows:
+        assert bar.count("┃") == 1
+        assert 40 * float(low) - 0.5 <= bar.index("┃") <= 40 * float(high) + 0.5, "mean confidence lies in its bin"
+        assert abs(bar.count("█") - 40 * float(right) / 100) <= 1.5, "one cell may be under the mark"
+
+
+def test_nothing_to_see_of_confidence_where_all_truth_is_revealed(crowd: Path) -> None:
+    (crowd / "truth.csv").write_text("item,truth\n", "utf-8")
+    assert "what came of it" not in run(crowd).stdout
 
 
 def test_later_labels_of_a_worker_on_an_item_are_said_to_be_left_out(crowd: Path) -> None:
