@@ -6,7 +6,7 @@ import pytest
 
 from schemas.dead_letter import MAX_PAYLOAD_BYTES
 from schemas.events import MAX_EVENT_BYTES
-from schemas.topics import ANNOTATIONS, REVIEWS, TOPICS, by_name
+from schemas.topics import ANNOTATIONS, LABELER_EVIDENCE, REVIEWS, TOPICS, by_name
 
 
 def test_names_are_unique_and_found() -> None:
@@ -35,3 +35,14 @@ def test_messages_fit() -> None:
         assert limit > MAX_EVENT_BYTES
         assert limit > MAX_PAYLOAD_BYTES * 4 / 3 + 100_000  # base64, and room for the rest
     assert by_name("annotations").config["cleanup.policy"] == "delete"
+
+
+def test_only_what_others_must_be_able_to_read_whole_is_compacted() -> None:
+    assert [topic.name for topic in TOPICS if topic.compacted] == ["labeler-reliability"]
+    config = by_name("labeler-reliability").config
+    assert (config["cleanup.policy"], config["retention.ms"]) == ("compact", "-1")
+
+
+def test_evidence_has_partitions_of_its_own() -> None:
+    """Its state depends on their number, but no task's does."""
+    assert LABELER_EVIDENCE.copartition not in (None, ANNOTATIONS.copartition)
