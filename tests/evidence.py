@@ -16,6 +16,7 @@ from tests import builders
 from tests.builders import NOW_MS, START_MS
 
 APP_ID = "labelwatch"
+KeyValue = tuple[bytes, bytes | None]
 
 
 def evidence(right: float = 8.0, wrong: float = 2.0, *, at: float = 0.0, **fields: Any) -> Evidence:
@@ -51,3 +52,16 @@ def record_of(message: Message) -> Mapping[str, Any]:
     assert message.value is not None
     document: Mapping[str, Any] = orjson.loads(message.value)
     return document
+
+
+def record(
+    known: Evidence | None = None, *, labeler: str = "ana", version: int = 1, app_id: str = APP_ID
+) -> tuple[bytes, bytes]:
+    """Key and value as LABELERS publishes them."""
+    pipeline = make_labelers()
+    pipeline.process("labeler-evidence", [evidence_record(known, labeler=labeler, version=version)])
+    (message,) = pipeline.state.changes(NOW_MS).messages
+    assert message.key is not None
+    assert message.value is not None
+    key, value = message.key, message.value
+    return key.replace(APP_ID.encode(), app_id.encode()), value.replace(APP_ID.encode(), app_id.encode())

@@ -19,23 +19,11 @@ from streams.metrics import METRICS
 from streams.reliability_copy import ReliabilityCopy
 from streams.settings import KafkaSettings
 from tests.builders import NOW_MS
-from tests.evidence import APP_ID, evidence, evidence_record, make_labelers
+from tests.evidence import APP_ID, KeyValue, evidence, record
 
 SPACE = LabelSpace("animals", "image_class")
 NESTED = b"[" * 900 + b"]" * 900
 Heard = tuple[LabelSpace, str, Mapping[int, Evidence]]
-KeyValue = tuple[bytes, bytes | None]
-
-
-def record(known: Evidence | None = None, *, labeler: str = "ana", version: int = 1, app_id: str = APP_ID) -> KeyValue:
-    """Key and value as LABELERS publishes them."""
-    pipeline = make_labelers()
-    pipeline.process("labeler-evidence", [evidence_record(known, labeler=labeler, version=version)])
-    (message,) = pipeline.state.changes(NOW_MS).messages
-    assert message.key is not None
-    assert message.value is not None
-    key, value = message.key, message.value
-    return key.replace(APP_ID.encode(), app_id.encode()), value.replace(APP_ID.encode(), app_id.encode())
 
 
 class Listener:
