@@ -73,7 +73,45 @@ class TestRows:
             ingested_at=START_MS + 86_400_000,
             source_partition=3,
             source_offset=0,
+            probability_right=0.0,
         )
+
+    def test_one_task_gives_this_row(self) -> None:
+        """Two of three strangers: see tests/unit/test_confusion.py for the posterior."""
+        pipeline = make_pipeline(partition=3)
+        sink = score_all(pipeline, records(answers("cat", "cat", "dog")))
+        (row,) = sink.rows("task_confidence")
+        assert isinstance(row, TaskConfidenceRow)
+        assert 0.5 < row.confidence < row.raw_confidence
+        assert row == TaskConfidenceRow(
+            project_id="animals",
+            task_id="t-1",
+            task_type="image_class",
+            consensus_label="cat",
+            confidence=pipeline.state.tasks[("animals", "t-1")].confidence,
+            labels=3,
+            gold_label=None,
+            last_submitted_at=START_MS + 32_000,
+            source_partition=3,
+            version=2,
+            raw_confidence=pytest.approx(0.76),  # type: ignore[arg-type]
+            entropy=pytest.approx(0.551, abs=1e-3),  # type: ignore[arg-type]
+            posterior={"cat": row.raw_confidence, "dog": pytest.approx(0.24)},  # type: ignore[dict-item]
+            truth=None,
+            truth_source="",
+            is_subjective=False,
+        )
+
+    def test_the_probability_that_an_answer_is_right_is_of_its_arrival(self) -> None:
+        outcome = process(make_pipeline(), *answers("cat", "cat", "cat", "dog"))
+        chances = [row.probability_right or 0.0 for row in scores(outcome)]
+        assert 0.5 < chances[0] < chances[1] < chances[2] < 1.0
+        assert 0.0 < chances[3] < 0.5
+
+    def test_what_never_stood_and_what_is_free_has_no_such_probability(self) -> None:
+        text = annotation(event_id="t", labeler_id="bob", label={"kind": "text", "value": "a"})
+        outcome = process(make_pipeline(), annotation(event_id="2", at=40), annotation(event_id="1", at=30), text)
+        assert [row.probability_right is None for row in scores(outcome)] == [False, True, True]
 
     def test_one_review_gives_this_row(self) -> None:
         pipeline = make_pipeline(partition=3)
@@ -151,15 +189,12 @@ class TestAgreement:
         process(pipeline, annotation(event_id="1"))
         assert process_one(pipeline, annotation(event_id="2")).agrees_with_consensus is None
 
-    def test_ratings_have_a_majority(self) -> None:
+    def test_ratings_have_a_consensus(self) -> None:
         ratings = [{"kind": "rating", "value": value} for value in (4, 4.0, 5)]
-        sink = MemorySink()
-        pipeline = make_pipeline()
-        score_all(pipeline, records(answers(*ratings)), sink)
+        sink = score_all(make_pipeline(), records(answers(*ratings)))
         (row,) = sink.rows("task_confidence")
-        assert row == TaskConfidenceRow(
-            "animals", "t-1", "image_class", "4", 2 / 3, 3, None, START_MS + 32_000, source_partition=0, version=2
-        )
+        assert isinstance(row, TaskConfidenceRow)
+        assert (row.consensus_label, row.labels, row.version) == ("4", 3, 2)
         assert partials(sink)[0].label_histogram == {"4": 2, "5": 1}
 
     @pytest.mark.parametrize(
@@ -226,7 +261,7 @@ class TestDuplicatesAndRevisions:
         outcome = process(pipeline, *(reversed(events) if latest_first else events))
         assert [row.is_revision for row in scores(outcome)] == [False, True]
         task = pipeline.state.tasks[("animals", "t-1")]
-        assert task.consensus() == ("dog", 1.0)
+        assert pipeline.state.beliefs.consensus(task) == "dog"
         sink = MemorySink()
         store(pipeline, outcome, sink)
         (partial,) = partials(sink)
