@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 #: A worker that scores nothing for so long has failed, whatever it says.
 STALLED_SECONDS = 120.0
 _POLL_SECONDS = 0.2
+#: The same where the broker is asked, which takes a connection.
+_LAG_POLL_SECONDS = 1.0
 
 
 @click.command(
@@ -63,6 +66,7 @@ def demo(scenario: str, scale: float, seed: int, stay: bool, data_dir: Path, svg
     from streams.sources.source import SourceError
 
     configure_logging(LogSettings(level="warning"))  # the bars say what happens
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # and who asked the broker, what went wrong
     # Without a terminal there is no width to ask for, and a log is wide enough.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
     report = Console(highlight=False, width=console.width, record=svg is not None)
@@ -256,7 +260,7 @@ def _await_judged(
             least, moved_at = left, now
         if worker.poll() is not None or now - moved_at > STALLED_SECONDS:
             raise click.ClickException(f"the worker stopped with {left:,} messages on labelers left; see {log}")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_LAG_POLL_SECONDS)
     progress.update(bar, total=1, completed=1)
 
 

@@ -174,11 +174,11 @@ def labelers_table(client: Client, truth: Truth, width: int) -> Table | str:
         if _room(width, (), columns.items()) < 0:
             del columns[name]
     explained = {
-        "accuracy": "accuracy: believed, with its 90 % interval; worst by the upper end first",
-        "labels": "labels: what that rests on, old ones counted for less",
+        "accuracy": "accuracy: believed at the end, with its 90 % interval; worst by the upper bound first",
+        "labels": "labels: what that rests on, those before a change counted for little",
         "takes for": "takes for: the pair confused most, true label first",
         "spammer": "spammer: 0 answers blindly, 1 tells the truth each time",
-        "really": "really: share of right answers in the simulation",
+        "really": "really: share of right answers in the simulation, from first to last",
     }
     table = Table(
         title="Least reliable labelers",
