@@ -20,8 +20,11 @@ from detectors.subjective import SubjectiveModel
 
 #: Of a task whose truth is known, confidence is learned after so many answers: one task's answers stand together.
 LEARNED_AT: Final = frozenset({1, 2, 3, 5, 8, 13, 21})
-#: What one of those is worth, beside a task whose truth came when all its answers were in.
+#: What one of those is worth, beside all that a task's answers say together.
 LEARNED_WEIGHT: Final = 0.25
+#: What is learned when a truth becomes known, and again at the last look. By then the model knows more, and is surer
+#: than it was: forecasts are asked for then, too, and should rest on outcomes of the same kind.
+LOOK_WEIGHT: Final = 0.5
 
 
 class Guideline(NamedTuple):
@@ -76,7 +79,7 @@ class Beliefs:
     >>> for name, label in (("ann", "cat"), ("bob", "cat"), ("cy", "dog")):
     ...     _ = beliefs.answer(task, name, Answer(label, 1_000), "class")
     >>> beliefs.belief(task).label, round(beliefs.belief(task).raw_confidence, 2), round(beliefs.confidence(task), 2)
-    ('cat', 0.76, 0.66)
+    ('cat', 0.76, 0.62)
     >>> outcome = beliefs.know(task, Truth("dog", "review", 9_000))
     >>> outcome.belief.label, outcome.is_right, beliefs.belief(task).label, beliefs.confidence(task)
     ('cat', False, 'dog', 1.0)
@@ -125,7 +128,7 @@ class Beliefs:
         model = self.models.get(task.space)
         if model is None:
             return None
-        outcome = None if was_known else self._learn(task, model, 1.0)
+        outcome = None if was_known else self._learn(task, model, LOOK_WEIGHT)
         self._revise(task, model)
         return outcome
 
@@ -139,6 +142,7 @@ class Beliefs:
         """Look at a task for the last time, with what is known of its labelers by now."""
         model = self.models.get(task.space)
         if model is not None and task.posterior is not None:
+            self._learn(task, model, LOOK_WEIGHT)  # where its truth is known
             self._revise(task, model)
 
     def consensus(self, task: Task, *, without: str | None = None) -> str | None:
@@ -216,8 +220,10 @@ class Beliefs:
     def _learn(self, task: Task, model: LabelModel, weight: float) -> Outcome | None:
         """Hold what the answers alone say against the truth, and learn how far to trust the like of it."""
         truth = task.truth
+        if truth is None:
+            return None
         belief = model.believe(task)
-        if truth is None or belief.label is None:
+        if belief.label is None:
             return None
         is_right = belief.label == truth.label
         if model.form not in (CONFUSION, ONE_COIN):
@@ -229,7 +235,7 @@ class Beliefs:
         for name, answer in votes:
             assert answer.label is not None
             of_answer = _grounds(votes, model, belief, answer.label, [(name, answer)])
-            self.confidence_model.learn_annotation(task.task_type, of_answer, answer.label == truth.label)
+            self.confidence_model.learn_annotation(task.task_type, of_answer, answer.label == truth.label, weight)
         self.is_confidence_changed = True
         return Outcome(belief, confidence, truth, is_right, len(task.answers))
 

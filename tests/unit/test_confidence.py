@@ -17,7 +17,10 @@ import numpy as np
 import pytest
 
 from detectors import confidence
+from detectors.beliefs import Beliefs
 from detectors.confidence import Calibration, ConfidenceModel, Grounds
+from detectors.consensus import Answer, Task, Truth
+from detectors.forgetting import HalfLives
 from detectors.logistic import sigmoid
 
 #: Nobody disagrees, and the posterior says it is all but certain.
@@ -66,6 +69,18 @@ def test_without_any_truth_no_evidence_is_a_guess() -> None:
     for classes in (2, 4, 10):
         nothing = Grounds(1 / classes, math.log(classes), 1, classes, 1 / classes, 1 / classes)
         assert 0.5 / classes < ConfidenceModel().forecast("sentiment", nothing) < 0.5 + 0.5 / classes
+
+
+def test_a_posterior_beyond_what_labels_can_tell_says_no_more() -> None:
+    model = learned(overconfident(11, 50))
+    for classes in (2, 10):
+        told = [
+            model.forecast("sentiment", SURE._replace(posterior=1.0 - doubt, classes=classes))
+            for doubt in (1e-2, 1e-3 * (classes - 1) / 2, 1e-4, 1e-9, 0.0)
+        ]
+        assert told[0] < told[1]
+        assert len(set(told[2:])) == 1
+        assert told[1] == pytest.approx(told[2], abs=0.002)
 
 
 def test_an_overconfident_posterior_becomes_calibrated_after_200_golds() -> None:
@@ -145,6 +160,42 @@ def test_the_last_of_many_answers_to_a_task_counts_less_than_an_only_one() -> No
         model.learn_annotation("sentiment", grounds, False)
         moved.append(before - model.forecast_annotation("sentiment", grounds))
     assert moved[0] > 3 * moved[1] > 0
+
+
+def test_a_weighted_annotation_counts_less() -> None:
+    moved = []
+    for weight in (1.0, 0.25):
+        model = ConfidenceModel()
+        before = model.forecast_annotation("sentiment", SURE)
+        model.learn_annotation("sentiment", SURE, False, weight)
+        moved.append(before - model.forecast_annotation("sentiment", SURE))
+    assert moved[0] > 2 * moved[1] > 0
+
+
+def test_a_truth_is_learned_when_it_is_known_and_again_at_the_last_look() -> None:
+    beliefs = Beliefs(HalfLives(1_000, 90))
+    model = beliefs.confidence_model
+    task = Task("captions", "t1", "sentiment")
+    for labeler_id in ("ann", "bob"):
+        beliefs.answer(task, labeler_id, Answer("good", 1_000), "class")
+    start = model.dump()
+    beliefs.close(task)
+    assert model.dump() == start, "no truth"
+    told = [model.forecast("sentiment", SURE)]
+    looks: list[Callable[[], Any]] = [
+        lambda: beliefs.know(task, Truth("bad", "review", 2_000)),
+        lambda: beliefs.close(task),
+    ]
+    for look in looks:
+        beliefs.is_confidence_changed = False
+        look()
+        assert beliefs.is_confidence_changed
+        told.append(model.forecast("sentiment", SURE))
+    assert told == sorted(told, reverse=True)
+    assert sum(model.calibration("sentiment").outcomes) == 2
+    once = learned([])
+    once.learn("sentiment", SURE, False)
+    assert told[-1] > once.forecast("sentiment", SURE) - 0.02, "both looks together count about once"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -313,7 +364,9 @@ def error(told: list[float], came: list[bool]) -> float:
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no annotation data in {REAL}; set LABELWATCH_DATA")
 def test_after_200_golds_it_is_calibrated_on_real_data() -> None:
     """Error of the rest: .05 on average, and nowhere .03 above what perfect forecasts would show by chance."""
-    raw, calibrated, by_chance = [], [], []
+    raw: list[float] = []
+    calibrated: list[float] = []
+    by_chance: list[float] = []
     for folder, names in SETS.items():
         for name in names:
             outcomes = dawid_skene(*answers_and_truth(folder, name))
