@@ -18,7 +18,7 @@ from detectors.logistic import BayesianLogistic, LogisticFamily
 
 #: Prior mean and standard deviation of each weight: rounded from those over seven public sets with truth, passed in
 #: random orders through `detectors.confusion`, at the last label and earlier. Fitted on six sets, the seventh's error
-#: after 200 golds is .033 on average, at most .026 above chance. A narrower spread learns too slowly where data are
+#: after 200 golds is .031 on average, at most .021 above chance. A narrower spread learns too slowly where data are
 #: unlike these sets; a wider one needs more golds. Where the sets do not show a weight's sign, it starts from 0. The
 #: same holds for single annotations.
 PRIOR: Final[Mapping[str, tuple[float, float]]] = {
