@@ -38,6 +38,7 @@ class Agents:
         self._health = health
         self._reports = reports
         self._agents: list[OwnerAgent[Any]] = []
+        self._revocations = 0
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         app.transport.position_provider = self._positions
         app.transport.batch_max_records = batch_max_records
@@ -84,12 +85,13 @@ class Agents:
     async def _positions(self, tps: set[TP]) -> Mapping[TP, int]:
         """Restore what was assigned; where each partition goes on. Faust asks before the first record flows."""
         began = time.monotonic()
+        generation, revocations = self._app.consumer_generation_id, self._revocations
         positions: dict[TP, int] = {}
         try:
             for agent in self._agents:
-                found = await agent.assign(tps)
-                if found is None:  # revoked meanwhile; Faust asks again for what is assigned next
-                    return {}
+                found = await agent.assign(tps, generation)
+                if found is None or revocations != self._revocations:
+                    return {}  # revoked meanwhile: to claim more would stop their owners. Faust asks again
                 positions.update(found)
         except Exception as error:
             self.fail(error)
@@ -100,6 +102,7 @@ class Agents:
 
     async def _on_revoked(self, _app: object, revoked: set[TP], **_kwargs: object) -> None:
         """The last moment at which this worker may write for these partitions."""
+        self._revocations += 1
         for agent in self._agents:
             await agent.revoke(revoked)
         self._health.assigned((), time.monotonic())

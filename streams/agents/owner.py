@@ -73,10 +73,12 @@ class OwnerAgent(Generic[AnyOwner]):
         if self._app.consumer.acknowledge(TP(topic, partition), offset, generation):
             METRICS.position.labels(topic, str(partition)).set(offset + 1)
 
-    async def assign(self, tps: Iterable[TP]) -> Mapping[TP, int] | None:
+    async def assign(self, tps: Iterable[TP], generation: int) -> Mapping[TP, int] | None:
         """Own exactly these; where each goes on. None if they were revoked meanwhile."""
         tps = [tp for tp in tps if tp.topic in self.topics]
-        if not await self.owner.assign({tp.partition for tp in tps}, self._app.consumer_generation_id):
+        if not await self.owner.assign({tp.partition for tp in tps}, generation):
+            return None
+        if any(tp.partition not in self.owner.partitions for tp in tps):
             return None
         found = {tp: self.owner.next_offset(tp.topic, tp.partition) for tp in tps}
         return {tp: offset for tp, offset in found.items() if offset is not None}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from streams.metrics import METRICS, metric_specs
@@ -52,6 +54,27 @@ class TestAssignment:
         await rig.app.on_revoked(rig.app, tps(0) | tps(1, topics=[EVIDENCE]))
         assert sorted(rig.agent.owner.partitions) == [1]
         assert sorted(rig.labelers.owner.partitions) == [0]
+
+    @pytest.mark.parametrize("score_too", [True, False])
+    async def test_what_is_revoked_between_the_agents_is_claimed_by_neither(self, rig: Rig, score_too: bool) -> None:
+        """LABELERS would claim what another worker owns by now, and stop it."""
+        told, go_on = asyncio.Event(), asyncio.Event()
+
+        async def tell(_hear: object) -> None:
+            told.set()
+            await go_on.wait()
+
+        rig.agent.owner._tell = tell
+        everything = tps(0) | tps(0, topics=[EVIDENCE])
+        assigning = asyncio.ensure_future(rig.app.transport.position_provider(everything))
+        await told.wait()
+        await rig.app.on_revoked(rig.app, everything if score_too else tps(0, topics=[EVIDENCE]))
+        go_on.set()
+        assert await assigning == {}
+        assert {row[0] for row in rig.sink.rows("partition_claims")} == {"labelwatch"}
+        assert rig.labelers.owner.partitions == {}
+        assert bool(rig.agent.owner.partitions) is not score_too
+        assert rig.failure() is None
 
 
 class TestFailure:
