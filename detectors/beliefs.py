@@ -113,7 +113,7 @@ class Beliefs:
         if isinstance(model, ConfusionModel) and len(model.classes) > self._max_classes:
             model = self.models[task.space] = OneCoinModel.successor(model, self._half_lives)
         if task.truth is not None and len(task.answers) in LEARNED_AT and model.form in (CONFUSION, ONE_COIN):
-            return self._learn(task, model, LEARNED_WEIGHT)
+            return self._learn(task, model, LEARNED_WEIGHT, [(labeler_id, answer)])
         return None
 
     def know(self, task: Task, truth: Truth) -> Outcome | None:
@@ -217,8 +217,13 @@ class Beliefs:
         """Continue from a dumped space; before its labelers."""
         self._make(space, form).load(state)
 
-    def _learn(self, task: Task, model: LabelModel, weight: float) -> Outcome | None:
-        """Hold what the answers alone say against the truth, and learn how far to trust the like of it."""
+    def _learn(
+        self, task: Task, model: LabelModel, weight: float, judged: list[tuple[str, Answer]] | None = None
+    ) -> Outcome | None:
+        """Hold what the answers alone say against the truth, and learn how far to trust the like of it.
+
+        ``judged``: the answers that were not held against it before; None for all.
+        """
         truth = task.truth
         if truth is None:
             return None
@@ -232,7 +237,7 @@ class Beliefs:
         grounds = _grounds(votes, model, belief, belief.label)
         confidence = self.confidence_model.forecast(task.task_type, grounds)
         self.confidence_model.learn(task.task_type, grounds, is_right, weight)
-        for name, answer in votes:
+        for name, answer in votes if judged is None else judged:
             assert answer.label is not None
             of_answer = _grounds(votes, model, belief, answer.label, [(name, answer)])
             self.confidence_model.learn_annotation(task.task_type, of_answer, answer.label == truth.label, weight)

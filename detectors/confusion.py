@@ -130,19 +130,19 @@ class ConfusionModel:
         if truth is None and not votes:
             return
         task.posterior = self._expect(task, votes, truth)
+        task.belief = self._belief(task.posterior)
         if len(votes) > 1 or truth is not None:  # an answer that nothing can be held against says nothing
             self._replace(task, votes, task.posterior)
 
     def consensus(self, task: Task) -> str | None:
         """The most probable label; of equals the one that sorts last."""
-        if task.posterior is None:
-            return None
-        posterior = self._padded(task.posterior)
-        return max(self.classes, key=lambda name: (_of(posterior, self.classes[name]), name))
+        return self.belief(task).label
 
     def belief(self, task: Task) -> Belief:
         """What is believed of a task now."""
-        return NOTHING if task.posterior is None else self._belief(self._padded(task.posterior))
+        if task.belief is None:
+            task.belief = NOTHING if task.posterior is None else self._belief(self._padded(task.posterior))
+        return task.belief
 
     def believe(self, task: Task, *, without: str | None = None) -> Belief:
         """What the answers alone say, perhaps without one labeler's; nothing is learned from it."""
@@ -238,15 +238,17 @@ class ConfusionModel:
             weight = 2.0 ** (answer.clock - labeler.base)
             labeler.count(label, delta if answer.is_counted else posterior, weight)
             answer.is_counted = True
-            labeler.forgetting.watch(answer.serial, _of(posterior, self.classes[label]))
+            row = self.classes[label]
+            labeler.forgetting.watch(answer.serial, posterior[row] + posterior[row + 1])
         self.changed.update([name for name, _ in votes])
         task.share = posterior
 
     def _belief(self, posterior: list[float]) -> Belief:
-        chances = {name: _of(posterior, row) for name, row in self.classes.items()}
-        label = max(chances, key=lambda name: (chances[name], name))
-        entropy = -sum([p * math.log(p) for p in chances.values() if p > 0.0])
-        return Belief(label, min(chances[label], 1.0), max(entropy, 0.0), chances)
+        by_class = [ordinary + hard for ordinary, hard in zip(posterior[::KINDS], posterior[1::KINDS])]
+        best = max(by_class)
+        label = max([name for name, chance in zip(self.classes, by_class) if chance == best])
+        entropy = -sum([chance * math.log(chance) for chance in by_class if chance > 0.0])
+        return Belief(label, min(best, 1.0), max(entropy, 0.0), dict(zip(self.classes, by_class)))
 
     def _labeler(self, labeler_id: str) -> ConfusionCounts:
         labeler = self.labelers.get(labeler_id)
@@ -297,8 +299,3 @@ class ConfusionModel:
             rows.concentration(),
             weights[1] / sum(weights),
         )
-
-
-def _of(posterior: list[float], row: int) -> float:
-    """Probability of the class whose first row this is."""
-    return posterior[row] + posterior[row + 1]

@@ -134,6 +134,8 @@ class Task:
 
     space: LabelSpace = field(init=False)
     """Where its labels are comparable."""
+    belief: Belief | None = field(default=None, compare=False)
+    """What the posterior says, where the model keeps it; not stored, since it follows from the posterior."""
     agreement: Any = field(default=None, compare=False)
     """What its answers contribute to agreement, as last worked out (`detectors.units`); not stored."""
 

@@ -20,8 +20,8 @@ DAY_MS: Final = 86_400_000
 WATCHED: Final = 64
 #: Numbers of the latest answers that are held against the longer memory: few see a large change soon, many a small one.
 WINDOWS: Final = (16, 32, 64)
-#: Nats that speak for a change. A fall from .92 to .70 is half seen after some 40 answers where the truth is known, and 70
-#: where four others answer; one who never changes is misjudged once in some 60,000 answers.
+#: Nats that speak for a change. A fall from .92 to .70 is half seen after some 40 answers where the truth is known, and
+#: 70 where four others answer; one who never changes is misjudged once in some 60,000 answers.
 LIMIT: Final = 6.0
 #: Nobody is believed to be nearer to always right, or always wrong.
 CLOSEST: Final = 0.02

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter, mul
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from river import base
 
 Matrix = NDArray[Any]
 Vector = NDArray[Any]
+Pick = Callable[[Sequence[float]], tuple[float, ...]]
 
 #: Newton's method stops at a step below this, after about five; bisection alone would need up to a hundred.
 _SMALLEST_STEP: Final = 1e-12
@@ -81,7 +83,7 @@ class BayesianLogistic(base.Classifier):  # type: ignore[misc]  # river has no t
         self._prior: tuple[Matrix, Vector] = (np.zeros((0, 0)), np.zeros(0))
         self._posterior: tuple[Vector, Matrix] | None = None
         self._weights: list[float] = []
-        self._variances: list[tuple[int, list[tuple[int, float]]]] = []
+        self._variance: tuple[list[float], Pick, Pick] = ([], itemgetter(0, 0), itemgetter(0, 0))
         self._grow([name for name in {**(mean or {}), **(spread or {})} if name != "intercept"])
 
     def learn_one(self, x: Mapping[str, float], y: bool, w: float = 1.0) -> None:
@@ -100,15 +102,9 @@ class BayesianLogistic(base.Classifier):  # type: ignore[misc]  # river has no t
         """Probability of True for features in their order, intercept (1.0) first, and a logit to start from."""
         if self._posterior is None:
             self._settle()
-        logit = offset
-        for weight, value in zip(self._weights, vector, strict=True):
-            logit += weight * value
-        variance = 0.0
-        for index, row in self._variances:
-            total = 0.0
-            for other, entry in row:
-                total += entry * vector[other]
-            variance += total * vector[index]
+        logit = offset + sum(map(mul, self._weights, vector))
+        coefficients, left, other = self._variance
+        variance = sum(map(mul, map(mul, coefficients, left(vector)), other(vector)))
         right = sigmoid(logit / math.sqrt(1.0 + _PROBIT * max(variance, 0.0)))
         return min(max(right, _CLOSEST), 1.0 - _CLOSEST)
 
@@ -190,11 +186,13 @@ class BayesianLogistic(base.Classifier):  # type: ignore[misc]  # river has no t
         for i in rising:
             weights[i] = max(weights[i], 0.0)
         self._weights = weights
-        # x' C x as a sum over i of x_i (C_ii x_i + 2 sum over later j of C_ij x_j), without the rising ones
+        # x' C x as a sum over pairs of features, without the rising ones; as operations on whole lists, which are quick
         moved = [i for i in range(len(plain)) if i not in rising]
-        self._variances = [
-            (i, [(i, plain[i][i]), *((j, 2.0 * plain[i][j]) for j in moved[at:])]) for at, i in enumerate(moved, 1)
-        ]
+        pairs = [(i, j) for at, i in enumerate(moved) for j in moved[at:]]
+        coefficients = [plain[i][j] if i == j else 2.0 * plain[i][j] for i, j in pairs] + [0.0, 0.0]
+        pairs += [(0, 0), (0, 0)]  # itemgetter gives a tuple for two items or more
+        first, second = zip(*pairs, strict=True)
+        self._variance = coefficients, itemgetter(*first), itemgetter(*second)
         return self._posterior
 
 

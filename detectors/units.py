@@ -28,7 +28,10 @@ def units(task: Task, *, numeric: bool) -> list[Unit]:
     """
     homes: dict[str, int] = {}
     counts: dict[str, dict[str, int]] = {}
-    for _, answer in task.votes():
+    votes = task.votes()
+    if len(votes) < 2:
+        return []
+    for _, answer in votes:
         vendor = answer.vendor_id
         homes[vendor] = min(homes.get(vendor, answer.submitted_ms), answer.submitted_ms)
         labels = counts.setdefault(vendor, {})
