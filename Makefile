@@ -53,8 +53,9 @@ format: $(VENV)/.dev ## Rewrite to house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.bench ## The figures of the README's tables
+bench: $(VENV)/.bench ## The figures of the README's tables (truth: with the sets in LABELWATCH_DATA)
 	$(BIN)/python -m benchmarks.transport
+	$(BIN)/python -m benchmarks.truth
 
 docs: $(VENV)/.dev ## Make again the pages that are made from code
 	$(BIN)/python -m streams.metrics > docs/metrics.md
