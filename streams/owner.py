@@ -239,7 +239,7 @@ class Owner(Generic[P]):
             return 0
         for partition, owned in due.items():
             await self.look_up(partition, owned)
-        writes = [self._begin(p, owned) for p, owned in due.items() if self.partitions.get(p) is owned]
+        writes = [self._begin(partition, owned) for partition, owned in due.items()]
         writes = await self._still_owned(writes)
         letters = [letter_message(letter) for write in writes for letter in write.outcome.dead_letters]
         await self._publish([*letters, *(message for w in writes for message in self.messages(w.partition, w.changes))])
@@ -253,7 +253,7 @@ class Owner(Generic[P]):
         return sum(write.outcome.received for write in writes)
 
     def _begin(self, partition: int, owned: Owned[P]) -> _Write[P]:
-        read_to, owned.read_to, owned.has_more = owned.read_to, {}, False
+        read_to, owned.read_to = owned.read_to, {}
         changes, following = self.changes(partition, owned)
         for table, rows in owned.pending.rows.items():
             changes.results.setdefault(table, []).extend(rows)

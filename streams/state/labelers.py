@@ -205,7 +205,6 @@ class LabelersState:
             self._latest_ms = max(self._latest_ms, known.seen_ms)
             if known.published.version != known.version:
                 self._unpublished[key] = None
-        self._swept_ms = self._latest_ms
 
     def _has_waited(self, known: KnownLabeler, now_ms: int) -> bool:
         return now_ms - known.published_ms >= self._publish_ms
@@ -223,7 +222,7 @@ class LabelersState:
         return known.seen_ms + self._forget_ms <= self._latest_ms
 
     def _forget(self) -> list[LabelerKey]:
-        """Drop who has not answered for long; looked for once a day of event time."""
+        """Drop who has not answered for long; looked for at the start, and then once a day of event time."""
         if self._latest_ms - self._swept_ms < DAY_MS:
             return []
         self._swept_ms = self._latest_ms

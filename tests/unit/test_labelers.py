@@ -8,19 +8,18 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from detectors.evidence import Evidence
 from detectors.reliability import summarise
 from schemas.dead_letter import Reason
-from schemas.reliability import ReliabilityRecord
 from schemas.rows import LabelerReliabilityRow, StateRow
 from streams.decode import Refusal
 from streams.labelers import LabelersPipeline, decode_evidence
-from streams.outbox import Message
+from streams.outbox import ChangedEvidence, evidence_messages
 from streams.outcome import Outcome
 from streams.state.codecs import UnknownCodecError
 from streams.state.partition_state import Changes
+from tests import builders
 from tests.builders import NOW_MS, START_MS
-from tests.evidence import evidence, evidence_record, make_labelers, record_of
+from tests.evidence import evidence, evidence_record, make_labelers
 
 TOPIC = "labeler-evidence"
 MINUTE_MS = 60_000
@@ -80,6 +79,14 @@ class TestEvidence:
         assert other.accepted == 1
         assert latest(pipeline.state.changes(NOW_MS)).labels == 9
 
+    def test_a_message_that_holds_anything_new_is_accepted(self) -> None:
+        pipeline = make_labelers()
+        feed(pipeline, evidence_record(labeler="ana"))
+        changed = [ChangedEvidence("animals", "image_class", labeler, 1, evidence()) for labeler in ("ana", "ben")]
+        (message,) = evidence_messages("labelwatch", 0, changed, 1)
+        outcome = feed(pipeline, builders.Message(1, NOW_MS, None, message.value))
+        assert (outcome.received, outcome.accepted, outcome.duplicates) == (1, 1, 0)
+
     def test_of_other_applications_is_passed_over(self) -> None:
         pipeline = make_labelers()
         outcome = feed(pipeline, evidence_record(app_id="another"), evidence_record(offset=1, labeler="ben"))
@@ -117,6 +124,23 @@ class TestOrder:
         assert len(found) == 1
         assert "'ana'" in found.pop()
 
+    def test_of_source_partitions_does_not_matter_to_the_last_digit(self) -> None:
+        found = set()
+        for order in itertools.permutations(range(3)):
+            pipeline = make_labelers()
+            for offset, source in enumerate(order):
+                known = evidence((0.1, 0.2, 0.3)[source], 0.7, labels=1)
+                feed(pipeline, evidence_record(known, offset=offset, source=source))
+            found.add(latest(pipeline.state.changes(NOW_MS)).accuracy)
+        assert len(found) == 1
+
+    def test_a_row_that_was_written_is_not_written_again(self) -> None:
+        pipeline = make_labelers()
+        feed(pipeline, evidence_record(evidence(at=10)))
+        pipeline.state.changes(NOW_MS)
+        feed(pipeline, evidence_record(evidence(at=70), offset=1, version=2))
+        assert [row.as_of for row in rows(pipeline.state.changes(NOW_MS))] == [START_MS + MINUTE_MS]
+
     @pytest.mark.parametrize("cuts", [(), (1,), (2, 5), (1, 2, 3, 4, 5, 6)])
     def test_rows_do_not_depend_on_where_checkpoints_fall(self, cuts: tuple[int, ...]) -> None:
         """One a minute: as of the last evidence of that minute, though the next minute's came in the same batch."""
@@ -131,83 +155,6 @@ class TestOrder:
                     written[row.as_of] = row
         found = [(row.as_of - START_MS, row.version, row.labels) for _, row in sorted(written.items())]
         assert found == [(0, 5, 15), (MINUTE_MS, 9, 19), (2 * MINUTE_MS, 13, 23)]
-
-
-class TestPublishing:
-    def published(self, pipeline: LabelersPipeline, now_ms: int) -> list[Message]:
-        return pipeline.state.changes(now_ms).messages
-
-    def test_a_record_holds_the_summary_and_every_part(self) -> None:
-        pipeline = make_labelers()
-        feed(pipeline, evidence_record(evidence(8, 2, at=90), source=2, version=7))
-        (message,) = self.published(pipeline, NOW_MS)
-        assert message[:2] == ("labeler-reliability", None)
-        assert message.key == b'["labelwatch","animals","image_class","ana"]'
-        record = ReliabilityRecord.model_validate(record_of(message))
-        assert record.as_of.isoformat() == "2026-01-05T07:01:00+00:00"
-        assert (record.labels, record.form, record.parts[2].version) == (10, "one_coin", 7)
-        assert Evidence.from_plain(record.parts[2].evidence) == evidence(8, 2, at=90)
-
-    def test_a_material_change_is_told_at_once(self) -> None:
-        pipeline = make_labelers()
-        feed(pipeline, evidence_record(evidence(80, 20), version=1))
-        assert len(self.published(pipeline, NOW_MS)) == 1
-        feed(pipeline, evidence_record(evidence(80, 23), offset=1, version=2))
-        (message,) = self.published(pipeline, NOW_MS + 1)
-        assert record_of(message)["labels"] == 103
-        assert self.published(pipeline, NOW_MS + 1) == []
-
-    def test_so_is_an_interval_a_quarter_narrower(self) -> None:
-        pipeline = make_labelers()
-        feed(pipeline, evidence_record(evidence(80, 20, population=(0.8, 10.0)), version=1))
-        self.published(pipeline, NOW_MS)
-        feed(pipeline, evidence_record(evidence(112, 28, population=(0.8, 10.0)), offset=1, version=2))
-        assert self.published(pipeline, NOW_MS + 1) == [], "a sixth"
-        feed(pipeline, evidence_record(evidence(176, 44, population=(0.8, 10.0)), offset=2, version=3))
-        assert len(self.published(pipeline, NOW_MS + 2)) == 1
-
-    def test_a_small_change_waits(self) -> None:
-        pipeline = make_labelers(publish_seconds=5)
-        feed(pipeline, evidence_record(evidence(80, 20), version=1))
-        self.published(pipeline, NOW_MS)
-        feed(pipeline, evidence_record(evidence(80.1, 20), offset=1, version=2))
-        assert self.published(pipeline, NOW_MS + 4_999) == []
-        assert not pipeline.state.is_due(NOW_MS + 4_999)
-        assert pipeline.state.is_due(NOW_MS + 5_000)
-        (message,) = self.published(pipeline, NOW_MS + 5_000)
-        assert record_of(message)["effective_labels"] == pytest.approx(100.1)
-        assert not pipeline.state.is_due(NOW_MS + 20_000), "nothing is new"
-
-    def test_what_is_due_before_the_next_checkpoint_does_not_wait_for_it(self) -> None:
-        pipeline = make_labelers(publish_seconds=5, checkpoint_seconds=2)
-        feed(pipeline, evidence_record(evidence(80, 20), version=1))
-        self.published(pipeline, NOW_MS)
-        feed(pipeline, evidence_record(evidence(80.1, 20), offset=1, version=2))
-        assert not pipeline.state.is_due(NOW_MS + 2_999)
-        assert pipeline.state.is_due(NOW_MS + 3_000)
-
-    def test_without_accuracy_only_time_decides(self) -> None:
-        pipeline = make_labelers()
-        plain = {"form": "subjective", "counts": {}, "labels": 3}
-        feed(pipeline, evidence_record(evidence(**plain), version=1))
-        assert len(self.published(pipeline, NOW_MS)) == 1
-        feed(pipeline, evidence_record(evidence(**{**plain, "labels": 4}), offset=1, version=2))
-        assert self.published(pipeline, NOW_MS + 1) == []
-        assert len(self.published(pipeline, NOW_MS + 5_000)) == 1
-
-    def test_matrices_too_large_for_a_message_are_cut_to_one_coin(self) -> None:
-        names = [f"{number:03}" + "x" * 250 for number in range(40)]
-        counts = {(true, 0, answer): 1.0 for true in names for answer in names}
-        known = evidence(form="confusion", counts=counts, labels=1_600)
-        pipeline = make_labelers()
-        for source in range(2):
-            record = evidence_record(known, offset=source, source=source, version=1)
-            assert len(record.value or b"") < 1_000_000
-            feed(pipeline, record)
-        (message,) = self.published(pipeline, NOW_MS)
-        assert len(message.value or b"") < 1_000_000
-        parts = record_of(message)["parts"]
-        assert {part["evidence"]["form"] for part in parts.values()} == {"one_coin"}
 
 
 class TestRestore:
@@ -262,6 +209,38 @@ class TestForgetting:
             b'["labelwatch","animals","image_class","ana"]'
         ]
         assert [key.labeler_id for key in pipeline.state.labelers] == ["ben", "cem"]
+
+    def test_it_is_looked_for_at_the_start_and_once_a_day(self) -> None:
+        pipeline = make_labelers(forget_days=400)
+        stored = []
+        for offset, (labeler, at) in enumerate(
+            [("ana", 0), ("ben", 3_600), ("cem", 400 * self.day), ("dora", 400 * self.day + 7_200)]
+        ):
+            feed(pipeline, evidence_record(evidence(at=at), offset=offset, labeler=labeler))
+            stored.append(pipeline.state.changes(NOW_MS))
+        assert [key.labeler_id for key in pipeline.state.labelers] == ["ben", "cem", "dora"], "ben is idle since"
+        heir = restored(*stored)
+        heir.state.changes(NOW_MS)
+        assert sorted(key.labeler_id for key in heir.state.labelers) == ["cem", "dora"]
+        feed(pipeline, evidence_record(evidence(at=401 * self.day), offset=4, labeler="dora", version=2))
+        pipeline.state.changes(NOW_MS)
+        assert [key.labeler_id for key in pipeline.state.labelers] == ["cem", "dora"]
+
+    def test_nothing_is_left_of_who_is_forgotten(self) -> None:
+        """Though something of them was still to be stored, or to be told."""
+        pipeline = make_labelers(forget_days=400)
+        feed(pipeline, evidence_record(evidence(80, 20), labeler="ana"))
+        pipeline.state.changes(NOW_MS)
+        feed(
+            pipeline,
+            evidence_record(evidence(80.1, 20), offset=1, labeler="ana", version=2),
+            evidence_record(evidence(at=400 * self.day), offset=2, labeler="cem"),
+        )
+        changes = pipeline.state.changes(NOW_MS + 1)
+        assert [row.labeler_id for row in rows(changes)] == ["ana", "cem"]
+        kept = [row for row in cast(list[StateRow], changes.state) if row.kind == "reliability" and not row.is_deleted]
+        assert [orjson.loads(row.key)[2] for row in kept] == ["cem"]
+        assert not pipeline.state.is_due(NOW_MS + 5_000)
 
     def test_who_comes_back_starts_anew_even_if_not_dropped_yet(self) -> None:
         pipeline = make_labelers(forget_days=400)

@@ -208,6 +208,12 @@ class TestReading:
         assert not await self.read(copy, 0.05)
         assert len(listener.heard) == 2, "what there is, is used"
 
+    async def test_age_counts_from_the_start_until_the_broker_answers(self, consumer: type[Consumer]) -> None:
+        copy, _ = make_copy()
+        consumer.script[:] = [0, 0]
+        assert not await self.read(copy, 0.05)
+        assert (consumer.script, copy.age_seconds) == ([], 0.0)
+
     async def test_reads_from_the_beginning_without_a_group(self, consumer: type[Consumer]) -> None:
         consumer.script[:] = [4]
         assert await self.read(make_copy()[0])

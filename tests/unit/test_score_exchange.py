@@ -83,8 +83,10 @@ class Copy:
 
     def __init__(self) -> None:
         self.meanwhile: list[Any] = []
+        self.told = 0
 
     async def tell(self, hear: Hear) -> None:
+        self.told += 1
         hear(SPACE, "ana", {0: evidence(1, 0), 1: evidence(2, 0)})
         for call in self.meanwhile:
             call()
@@ -106,11 +108,12 @@ class TestHearing:
     async def test_partitions_hear_all_that_is_known_once_they_are_owned(
         self, heard: list[tuple[int, str, int]]
     ) -> None:
-        rig = Rig(tell=Copy().tell)
+        copy = Copy()
+        rig = Rig(tell=copy.tell)
         await rig.score.assign([0, 1], 1)
         assert heard == [(0, "ana", 3), (1, "ana", 3)]
         await rig.score.assign([0, 1], 2)
-        assert len(heard) == 2, "nothing is new to them"
+        assert copy.told == 1, "nothing is new to them"
         await rig.score.assign([1, 2], 3)
         assert heard[2:] == [(2, "ana", 3)]
 
@@ -190,7 +193,7 @@ class TestReviews:
             ClosedTaskRow("labelwatch", 0, project, task, START_MS, row.codec_version, row.payload, 1)
             for project, task, row in (
                 ("animals", "t-1", stored['["animals","t-1"]']),
-                ("plants", "t-2", stored['["animals","t-2"]']),
+                ("plants", "t-1", stored['["animals","t-2"]']),
             )
         ]
         await rig.sink.write({"closed_tasks": closed})
