@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.builders import Document, annotation
+from tests.builders import Document, annotation, class_label, records, review
+from tests.builders import Message as Record
 
 SEGMENTS = [("animals", "image_class", "acme"), ("animals", "image_class", "bolt"), ("captions", "caption", "acme")]
 LABELS = ["cat", "dog", "emu"]
@@ -65,6 +67,47 @@ def disordered(draw: st.DrawFn, events: list[Document], within_seconds: float) -
         extra = stream[place - 1] if copy and place else draw(st.sampled_from(BAD))
         stream.insert(place, extra)
     return stream
+
+
+@st.composite
+def reviews_of(draw: st.DrawFn, events: list[Document], *, verdicts: bool = True) -> list[Document]:
+    """Reviews of the stream's tasks, and of some that are in no stream; with or without mere verdicts on an answer."""
+    parts = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 6), st.integers(0, 3), st.integers(0, 2), st.integers(0, 3_000), st.integers(0, 2)
+            ),
+            max_size=8,
+        )
+    )
+    found = []
+    for task, labeler, label, at, kind in parts:
+        project, _, _ = SEGMENTS[task % 3]
+        verdict: Document = {"true_label": class_label(LABELS[label])}
+        if verdicts and kind:
+            verdict = {"accepted": kind == 1, "labeler_id": f"l-{labeler}"}
+        found.append(review(at=at, task_id=f"t-{task}", project_id=project, **verdict))
+    return found
+
+
+Interval = list[tuple[str, list[Record]]]
+"""What is read between two checkpoints: topic and records."""
+
+
+def interleaved(data: st.DataObject, events: list[Any], reviews: list[Document]) -> list[Interval]:
+    """Annotations and reviews between checkpoints at random places; at the end some without anything."""
+    annotations, verdicts = records(events), records(reviews)
+    marks = st.lists(st.integers(0, len(events)), min_size=len(reviews), max_size=len(reviews))
+    places = sorted(data.draw(marks, label="places of the reviews"))
+    intervals: list[Interval] = []
+    for part in cut(data, len(events)):
+        interval: Interval = []
+        for at in range(part.start, part.stop):
+            interval += [("reviews", [verdicts[i]]) for i, place in enumerate(places) if place == at]
+            interval.append(("annotations", [annotations[at]]))
+        intervals.append(interval)
+    last: Interval = [("reviews", [verdicts[i]]) for i, place in enumerate(places) if place == len(events)]
+    return [*intervals, last, [], []]
 
 
 def cut(data: st.DataObject, size: int) -> list[slice]:
