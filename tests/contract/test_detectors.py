@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from detectors import consensus, handling_time, windows
-from detectors.consensus import Task
+from detectors import consensus, evidence, handling_time, windows
+from detectors.beliefs import Beliefs, Guideline
+from detectors.consensus import Answer, Task, Truth
+from detectors.forgetting import HalfLives
 from detectors.handling_time import HandlingTimeModel, Queue
 from detectors.sketches import KEPT_HASHES, DistinctSketch, hash64
 from detectors.windows import MAX_HISTOGRAM_LABELS, Observation, Partial, WindowKey, Windows
@@ -63,9 +65,51 @@ def feed_task(task: Task, step: Step) -> Any:
     offset, name, label, number = step
     if task.is_duplicate(hash64(f"event-{offset}"), offset):
         return "duplicate"
-    agrees = task.answer(name, label, int(number * 1_000))
-    task.applied_offset = max(task.applied_offset, offset)
-    return agrees, task.consensus()
+    task.applied = max(task.applied, offset)
+    before = task.stand(name, Answer(label, int(number * 1_000)))
+    return before, task.votes()
+
+
+class Believer:
+    """Beliefs with the tasks they are about; what is stored of both."""
+
+    def __init__(self, max_classes: int = 20) -> None:
+        self.beliefs = Beliefs(HalfLives(50, 30), max_classes, {"p": Guideline(("a", "b", "c"))})
+        self.tasks: dict[str, Task] = {}
+
+
+def feed_believer(one: Believer, step: Step) -> Any:
+    """Every labeler answers many tasks; every seventh step tells a truth."""
+    offset, name, label, number = step
+    task = one.tasks.setdefault(f"t-{offset // 3}", Task("p", f"t-{offset // 3}", "c"))
+    said = [one.beliefs.forecast(task, name), one.beliefs.belief(task), one.beliefs.accuracy(task.space, name)]
+    if task.is_duplicate(hash64(f"event-{offset}"), offset):
+        return "duplicate"
+    one.beliefs.answer(task, name, Answer(label, offset * 1_000, pace=number / 100), "class")
+    if offset % 7 == 0:
+        one.beliefs.know(task, Truth("a", "gold", offset))
+    return said
+
+
+def dump_believer(one: Believer) -> Any:
+    models = [
+        (space, model.form, codecs.encode_plain([model.dump(), [[n, model.dump_labeler(n)] for n in model.labelers]]))
+        for space, model in one.beliefs.models.items()
+    ]
+    tasks = [codecs.encode_task(task) for task in one.tasks.values()]
+    return models, tasks, codecs.encode_plain(one.beliefs.confidence_model.dump())
+
+
+def load_believer(stored: Any, max_classes: int = 20) -> Believer:
+    one, (models, tasks, confidence) = Believer(max_classes), stored
+    for space, form, payload in models:
+        plain, labelers = codecs.decode_plain(payload)
+        one.beliefs.load(space, form, plain)
+        for name, state in labelers:
+            one.beliefs.models[space].load_labeler(name, state)
+    one.tasks = {task.task_id: task for task in map(codecs.decode_task, tasks)}
+    one.beliefs.confidence_model.load(codecs.decode_plain(confidence))
+    return one
 
 
 SEGMENT = ("p", "t", "v")
@@ -126,6 +170,15 @@ CONTRACTS = {
         replay_safe=False,  # guarded by the position: tests/property/test_exactly_once.py takes that guard out
     ),
     "task": Contract(lambda: Task("p", "t", "c"), feed_task, codecs.encode_task, codecs.decode_task),
+    # Like handling time, what is believed is guarded by the position.
+    "confusion": Contract(Believer, feed_believer, dump_believer, load_believer, replay_safe=False),
+    "one coin": Contract(
+        lambda: Believer(2),
+        feed_believer,
+        dump_believer,
+        lambda stored: load_believer(stored, max_classes=2),
+        replay_safe=False,
+    ),
     "windows": Contract(make_windows, feed_windows, dump_windows, load_windows, replay_safe=False),
     "partial": Contract(
         lambda: Partial(0, -1, 0),
@@ -193,7 +246,7 @@ def test_replay_changes_nothing(contract: Contract) -> None:
     assert (contract.dump(live) == before) is contract.replay_safe
 
 
-@pytest.mark.parametrize("name", ["handling time", "windows", "partial", "distinct"])
+@pytest.mark.parametrize("name", ["handling time", "confusion", "one coin", "windows", "partial", "distinct"])
 def test_it_says_what_it_knew_before(name: str) -> None:
     """Score before learn: what is said about a step does not depend on the step's own outcome. A task says how the
     step agrees with what it knew: see tests/unit/test_consensus.py."""
@@ -221,7 +274,19 @@ class TestBounded:
         for step in steps(1, 1_000, ids=500):
             feed_task(task, step)
         assert (len(task.answers), len(task.event_offsets)) == (20, 20)
-        assert sum(task._votes.values()) == 20
+        assert len(task.votes()) <= 20
+
+    @pytest.mark.parametrize("name", ["confusion", "one coin"])
+    def test_beliefs(self, name: str) -> None:
+        """A labeler costs a fixed number of counts, however much was answered."""
+        one = CONTRACTS[name].make()
+        for step in steps(1, 1_500):
+            feed_believer(one, step)
+        (model,) = one.beliefs.models.values()
+        assert len(model.labelers) == 12
+        assert all(len(codecs.encode_plain(model.dump_labeler(labeler))) < 2_000 for labeler in model.labelers)
+        assert len(codecs.encode_plain(model.dump())) < 8_000
+        assert max(len(model.evidence(labeler).counts) for labeler in model.labelers) <= 18
 
     def test_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(windows, "MAX_OPEN_PARTIALS", 20)
@@ -245,3 +310,4 @@ class TestBounded:
     def test_the_caps_themselves(self) -> None:
         """What the state table's row sizes and the worker's memory were reckoned with."""
         assert (handling_time.MAX_QUEUES, consensus.MAX_ANSWERS, windows.MAX_OPEN_PARTIALS) == (10_000, 1_000, 50_000)
+        assert (consensus.MAX_VOTES, evidence.MAX_COUNTS) == (32, 5_000)

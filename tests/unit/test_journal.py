@@ -9,7 +9,8 @@ from schemas.events import ReviewEvent
 from schemas.rows import StateRow
 from streams.sinks.sink import MemorySink
 from streams.state.journal import Journal, Noted
-from tests.builders import finished, review
+from tests.builders import finished, make_pipeline, records, review, score_all
+from tests.builders import restored as restored_pipeline
 
 
 def event(**overrides: object) -> ReviewEvent:
@@ -106,9 +107,9 @@ def test_changes_are_told_once() -> None:
     assert journal.changes() == []
 
 
-def test_whether_it_was_looked_up_is_not_stored() -> None:
-    journal, sink = Journal("app", 3), MemorySink()
-    journal.note(7, event(), watermark_ms=5)
-    journal.noted[7].is_looked_up = True
-    stored(journal, sink)
-    assert not restored(sink).noted[7].is_looked_up, "the new owner has to look for itself"
+def test_a_waiting_review_is_looked_up_once_by_whomever() -> None:
+    """What the lookup found is stored by the same checkpoint: to look again, later, would find something else."""
+    pipeline, sink = make_pipeline(partition=3), MemorySink()
+    score_all(pipeline, records([review()]), sink, "reviews")
+    assert pipeline.wanted_tasks() == {}
+    assert restored_pipeline(pipeline, sink).wanted_tasks() == {}

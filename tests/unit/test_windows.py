@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from detectors import windows
+from detectors.agreement import unit_contribution
 from detectors.sketches import bucket
 from detectors.windows import OTHER, Observation, Partial, WindowKey, Windows
 
@@ -66,6 +67,13 @@ class TestClosing:
         assert len(list(made.close())) == 1
         assert made.touch(WindowKey(0, *SEGMENT), offset=9).first_offset == 9
 
+    def test_one_that_can_hold_no_more_is_closed_early(self) -> None:
+        made, key = opened(), WindowKey(0, *SEGMENT)
+        full = made.touch(key, offset=3)
+        made.close_early(key)
+        assert made.open_keys() == []
+        assert made.touch(key, offset=4) is not full
+
     def test_the_cap_closes_the_excess(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(windows, "MAX_OPEN_PARTIALS", 3)
         made = opened()
@@ -101,6 +109,25 @@ class TestPartial:
             partial.add(seen(labeler_id="new", classes=("emu",)), offset=offset, late=True)
             partial.add_duplicate(offset)
         assert repr(partial) == before
+
+    def test_a_correction_may_be_negative_and_is_no_annotation(self) -> None:
+        partial = Partial(5, 4, 0)
+        partial.correct(9, gold_seen=1, consensus_agreed=-1)
+        partial.correct(9, gold_seen=1, gold_right=1, consensus_seen=1)  # of another answer, by the same truth
+        assert (partial.gold_seen, partial.gold_right, partial.consensus_seen, partial.consensus_agreed) == (
+            2,
+            1,
+            1,
+            -1,
+        )
+        assert (partial.annotations, partial.last_offset) == (0, 9)
+
+    def test_agreement_is_added_and_taken_back(self) -> None:
+        partial, unit = Partial(5, 4, 0), unit_contribution({"cat": 2, "dog": 1})
+        partial.agree(6, unit, 1)
+        assert (partial.agreement.units, partial.agreement.values, partial.last_offset) == (1, 3, 6)
+        partial.agree(7, unit, -1)
+        assert (partial.agreement.is_empty, partial.last_offset) == (True, 7)
 
     def test_a_free_for_all_label_set_stays_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(windows, "MAX_HISTOGRAM_LABELS", 3)
