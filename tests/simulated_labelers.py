@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from detectors.beliefs import Beliefs
-from detectors.consensus import Answer, LabelSpace, Task, Truth
+from detectors.confusion import ConfusionModel
+from detectors.consensus import Answer, Task, Truth
 from detectors.forgetting import HalfLives
 from detectors.reliability import summarise
 
@@ -14,7 +14,6 @@ CLASSES = ("a", "b", "c", "d")
 HEALTHY = 0.92
 #: Labels between two looks at the credible interval.
 EVERY = 50
-SPACE = LabelSpace("p", "c")
 
 
 @dataclass
@@ -38,23 +37,24 @@ def observe(seed: int, *, after: float, overlap: int = 1, is_known: bool = True,
         seed: of everything.
         after: its accuracy in the second half.
         overlap: labelers a task; the others are healthy, eight of them.
-        is_known: whether every task's truth is told when it was answered, as by gold.
+        is_known: whether every task's truth is known, as by gold.
         labels: answers that it gives, one a minute.
     """
-    rng, beliefs, seen = random.Random(seed), Beliefs(HalfLives(annotations=1_000, days=90)), Seen()
+    rng, model, seen = random.Random(seed), ConfusionModel(HalfLives(annotations=1_000, days=90)), Seen()
     half = labels // 2
     changed_ms = 0
     for number in range(labels):
         accuracy = HEALTHY if number < half else after
         task, truth, at_ms = Task("p", f"t-{number}", "c"), rng.choice(CLASSES), number * 60_000
+        if is_known:
+            task.know(Truth(truth, "gold", at_ms))
         for name in rng.sample(["ana", *rng.sample([f"l-{i}" for i in range(8)], overlap - 1)], overlap):
             is_right = rng.random() < (accuracy if name == "ana" else HEALTHY)
             label = truth if is_right else rng.choice([one for one in CLASSES if one != truth])
-            beliefs.answer(task, name, Answer(label, at_ms), "class")
-        if is_known:
-            beliefs.know(task, Truth(truth, "gold", at_ms))
-        model = beliefs.models[SPACE]
-        now_ms = model.labelers["ana"].forgetting.changed_ms  # type: ignore[attr-defined]
+            answer = Answer(label, at_ms)
+            task.stand(name, answer)
+            model.answer(task, name, answer)
+        now_ms = model.labelers["ana"].forgetting.changed_ms
         seen.changes, changed_ms = seen.changes + (now_ms > changed_ms), now_ms
         if number >= half and seen.labels_to_half is None and model.accuracy("ana") < (HEALTHY + after) / 2:
             seen.labels_to_half = number - half + 1
