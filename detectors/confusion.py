@@ -141,7 +141,8 @@ class ConfusionModel:
     def belief(self, task: Task) -> Belief:
         """What is believed of a task now."""
         if task.belief is None:
-            task.belief = NOTHING if task.posterior is None else self._belief(self._padded(task.posterior))
+            # By the classes of its own time, as before a restart: a posterior may have fewer rows than there are now.
+            task.belief = NOTHING if task.posterior is None else self._belief(task.posterior)
         return task.belief
 
     def believe(self, task: Task, *, without: str | None = None) -> Belief:
@@ -247,7 +248,7 @@ class ConfusionModel:
         by_class = [ordinary + hard for ordinary, hard in zip(posterior[::KINDS], posterior[1::KINDS])]
         best = max(by_class)
         label = max([name for name, chance in zip(self.classes, by_class) if chance == best])
-        entropy = -sum([chance * math.log(chance) for chance in by_class if chance > 0.0])
+        entropy = 0.0 - sum([chance * math.log(chance) for chance in by_class if chance > 0.0])
         return Belief(label, min(best, 1.0), max(entropy, 0.0), dict(zip(self.classes, by_class)))
 
     def _labeler(self, labeler_id: str) -> ConfusionCounts:

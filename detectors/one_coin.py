@@ -283,7 +283,7 @@ class OneCoinModel:
         chances = dict(zip(task.labels, posterior, strict=False))
         label = max(chances, key=lambda name: (chances[name], name))
         open_share = max(1.0 - sum(chances.values()), 0.0)
-        entropy = -sum([p * math.log(p) for p in (*chances.values(), open_share) if p > 0.0])
+        entropy = 0.0 - sum([p * math.log(p) for p in (*chances.values(), open_share) if p > 0.0])
         return Belief(label, min(chances[label], 1.0), max(entropy, 0.0), chances)
 
     def _labeler(self, labeler_id: str) -> Coin:

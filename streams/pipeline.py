@@ -100,7 +100,7 @@ class PartitionPipeline:
         """
         self.state.reopen(closed)
         for offset in looked_up:
-            self.state.journal.noted[offset].is_looked_up = True
+            self.state.journal.look_up(offset)
         self.state.journal.make_ready(self._is_ready)
         return self.state.changes(now_ms), self.apply_ready()
 
@@ -189,7 +189,7 @@ class PartitionPipeline:
         queue = Queue(event.project_id, event.task_type, event.labeler_kind.value)
         expected_seconds = state.handling_time.forecast(queue)
         state.handling_time.learn(queue, handling_seconds)
-        known = gold if gold is not None or task.gold is None else task.gold.label
+        known = _standing(task.gold, None if gold is None else Truth(gold, "gold", submitted_ms))
         revision = event.labeler_id in task.answers
         answer = Answer(
             # Free text is long and has no majority: the task only remembers that this labeler answered.
@@ -197,7 +197,7 @@ class PartitionPipeline:
             submitted_ms,
             shared(event.vendor_id),
             _pace(handling_seconds, expected_seconds),
-            gold_correct=None if known is None else known == label,
+            gold_correct=None if known is None else known.label == label,
         )
         change = TaskChange(state, task)
         agrees = answer.agrees = self._agrees(task, event.labeler_id, answer)
@@ -218,8 +218,8 @@ class PartitionPipeline:
             offset=sequence,
             late=late,
         )
-        if gold is not None:
-            learn_truth(state, task, Truth(gold, "gold", submitted_ms), sequence, outcome)
+        if known is not None and known is not task.gold:
+            learn_truth(state, task, known, sequence, outcome)
         change.count(sequence)
         is_standing = task.answers.get(event.labeler_id) is answer
         task.confidence, probability_right = state.beliefs.forecast(task, event.labeler_id if is_standing else None)
@@ -295,3 +295,10 @@ def _pace(handling_seconds: float, expected_seconds: float | None) -> float | No
     if expected_seconds is None:
         return None
     return math.log(max(handling_seconds, SMALLEST_SECONDS) / max(expected_seconds, SMALLEST_SECONDS))
+
+
+def _standing(before: Truth | None, now: Truth | None) -> Truth | None:
+    """Of two known answers the one that stands."""
+    if before is None or now is None:
+        return before or now
+    return max(before, now, key=lambda truth: truth.rank)

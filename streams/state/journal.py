@@ -26,7 +26,7 @@ class Noted:
     is_ready: bool = False
     """Whether it is applied right after the checkpoint that says so."""
     is_looked_up: bool = False
-    """Whether its task was looked for among the closed ones. Not stored: after a restart it is done again."""
+    """Whether its task was looked for among the closed ones; what was found is stored by the same checkpoint."""
 
 
 class Journal:
@@ -44,6 +44,11 @@ class Journal:
     def note(self, offset: int, review: ReviewEvent, watermark_ms: int) -> None:
         """Take a review in; it waits for the next checkpoint."""
         self.noted[offset] = self._changed[offset] = Noted(offset, review, watermark_ms)
+
+    def look_up(self, offset: int) -> None:
+        """Note that a review's task was looked for."""
+        self.noted[offset].is_looked_up = True
+        self._changed[offset] = self.noted[offset]
 
     def make_ready(self, is_ready: Callable[[Noted], bool]) -> None:
         """Decide which reviews are applied after this checkpoint."""
@@ -81,17 +86,21 @@ class Journal:
         if row.kind == "reviews_applied":
             self.applied = codecs.decode_plain(row.payload)
             return
-        review, watermark_ms, is_ready = codecs.decode_plain(row.payload)
+        review, watermark_ms, is_ready, is_looked_up = codecs.decode_plain(row.payload)
         offset = int(row.key)
-        self.noted[offset] = Noted(offset, ReviewEvent.model_validate_json(review), watermark_ms, is_ready)
+        self.noted[offset] = Noted(
+            offset, ReviewEvent.model_validate_json(review), watermark_ms, is_ready, is_looked_up
+        )
         self.noted = dict(sorted(self.noted.items()))
 
     def _row(self, offset: int, noted: Noted | None) -> StateRow:
-        """Noted, then ready, then gone: a later stage replaces an earlier one."""
-        stage = 2 if noted is None else int(noted.is_ready)
+        """Noted, then looked up, then ready, then gone: a later stage replaces an earlier one."""
+        stage = 3 if noted is None else 2 if noted.is_ready else int(noted.is_looked_up)
         payload = "" if noted is None else self._payload(noted)
         version = codecs.CODEC_VERSIONS["review"]
         return StateRow(self._app_id, self._partition, "review", str(offset), stage, version, payload, noted is None)
 
     def _payload(self, noted: Noted) -> str:
-        return codecs.encode_plain([noted.review.model_dump_json(), noted.watermark_ms, noted.is_ready])
+        return codecs.encode_plain(
+            [noted.review.model_dump_json(), noted.watermark_ms, noted.is_ready, noted.is_looked_up]
+        )

@@ -209,10 +209,11 @@ class PartitionState:
 
     def reopen(self, closed: Iterable[ClosedTaskRow]) -> None:
         """Open tasks again that a noted review is about; those that are open anyway are not touched."""
-        for row in closed:
+        for row in sorted(closed, key=lambda row: (row.project_id, row.task_id)):
             if (row.project_id, row.task_id) not in self.tasks:
+                self.journal.count_applied()  # a number of its own: tasks are restored in the order of their numbers
                 task = self.touch(codecs.decode_task(row.payload, row.codec_version))
-                task.applied = max(task.applied, self.sequence())
+                task.applied = self.sequence()
 
     def _close(self, task: Task, sequence: int, now_ms: int) -> None:
         """Look at a task for the last time and put it away: a review may still come."""
