@@ -129,7 +129,7 @@ class TestOrder:
         for order in itertools.permutations(range(3)):
             pipeline = make_labelers()
             for offset, source in enumerate(order):
-                known = evidence((0.1, 0.2, 0.3)[source], 0.7, labels=1)
+                known = evidence((0.1, 0.2, 0.3)[source], 0.0, labels=1)
                 feed(pipeline, evidence_record(known, offset=offset, source=source))
             found.add(str(latest(pipeline.state.changes(NOW_MS))))
         assert len(found) == 1
