@@ -1,31 +1,49 @@
 """The contract with producers, end to end: each example payload through codec, pipeline, row mapper and DDL.
 
-Once in this process, and once through Kafka and a worker: both come to the same rows.
+Once in this process, and once through Kafka and a worker: both come to the same rows, to the last bit. One partition
+is what makes that possible: of several, each believes by what it has heard of the others so far.
 """
 
 from __future__ import annotations
 
 import json
+import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaProducer
 
+from deploy.local.stack import EmbeddedStack
 from schemas.dead_letter import DeadLetter
-from schemas.rows import AnnotationScoreRow, DeadLetterRow, ReviewRow, Row, SourceProgressRow
+from schemas.reliability import ReliabilityRecord
+from schemas.rows import (
+    AnnotationScoreRow,
+    ClosedTaskRow,
+    DeadLetterRow,
+    LabelerReliabilityRow,
+    ReviewRow,
+    Row,
+    SourceProgressRow,
+    StateRow,
+    TaskConfidenceRow,
+)
 from schemas.times import to_ms
-from schemas.topics import ANNOTATIONS, DEAD_LETTERS, REVIEWS
+from schemas.topics import ANNOTATIONS, DEAD_LETTERS, LABELER_EVIDENCE, REVIEWS, TOPICS
 from streams.dead_letter_table import ClickHouseDeadLetterTable
 from streams.dead_letters import OnError, Received, Replay
 from streams.decode import Refusal, decode_annotations, decode_reviews
+from streams.kafka_admin import create_topics
+from streams.labelers import LabelersPipeline
 from streams.outcome import Outcome
-from streams.pipeline import PartitionPipeline
-from streams.settings import PipelineSettings
+from streams.pipeline import PartitionPipeline, new_beliefs
+from streams.settings import KafkaSettings, PipelineSettings, ReliabilitySettings
 from streams.sinks.clickhouse import ClickHouseSink
 from streams.sinks.sink import MemorySink, Sink
+from streams.state.labelers import LabelersState
 from streams.state.partition_state import PartitionState
 from tests.builders import Message
 from tests.integration.deployment import REPO, Deployment, received, until
@@ -34,12 +52,15 @@ pytestmark = pytest.mark.integration
 
 EXAMPLES = REPO / "schemas" / "examples"
 SOURCES = (ANNOTATIONS.name, REVIEWS.name)
-APPENDED_MS = 1_772_600_000_000  # 2026-03-04 04:53 UTC, after every example's own times
+TIMES = ("started_at", "submitted_at")
+APPENDED_MS = int(time.time() * 1_000)  # after every example's own times, and not so old that a table drops it
 
-#: Every table that a worker fills from its input. `partition_claims` is about workers, not input.
+#: Every table that SCORE fills from one message. The others have tests of their own: it takes a later message to close
+#: a task (`closed_tasks`), and `labeler_reliability` is filled by LABELERS. `partition_claims` is not about input.
 RESULTS = (
     "annotation_scores",
     "task_confidence",
+    "confidence_outcomes",
     "reviews",
     "window_partials",
     "dead_letters",
@@ -48,10 +69,17 @@ RESULTS = (
 )
 
 
+#: State of kinds that are stored as of the checkpoint, not as of the message that changed them last.
+AS_OF_CHECKPOINT = ("labeler", "label_space", "confidence")
+
+
 @pytest.fixture(scope="module")
-def broker_kind() -> str:
-    """The embedded one: payloads do not know their broker, and the crash tests use both."""
-    return "embedded"
+def deployment(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The embedded broker: payloads do not know their broker, and the crash tests use both."""
+    running = Deployment(stack.kafka_bootstrap, stack.clickhouse_url, tmp_path_factory.mktemp("workers"))
+    create_topics(KafkaSettings(bootstrap=stack.kafka_bootstrap, partitions=1), topics=TOPICS)
+    yield running
+    running.close()
 
 
 def payloads(topic: str) -> list[Path]:
@@ -74,14 +102,29 @@ def key_of(path: Path) -> bytes:
         return b"task-1042"
 
 
-async def stored(pipeline: PartitionPipeline, outcome: Outcome, sink: Sink) -> dict[str, list[Row]]:
-    """Write what a checkpoint writes; the rows by table."""
-    changes = pipeline.state.changes(APPENDED_MS)
-    tables = {**outcome.rows, **changes.results, "source_progress": changes.progress}
-    assert len(tables) == len(outcome.rows) + len(changes.results) + 1
-    tables = {name: rows for name, rows in {**tables, "state": changes.state}.items() if rows}
-    await sink.write(tables)
-    return tables
+def new_pipeline(app_id: str, partition: int) -> PartitionPipeline:
+    """One that has seen nothing, with the settings that a worker has unless it is told otherwise."""
+    return PartitionPipeline(
+        PartitionState(app_id, partition, PipelineSettings(), new_beliefs(ReliabilitySettings(), {})), {}
+    )
+
+
+async def stored(
+    pipeline: PartitionPipeline, outcome: Outcome, sink: Sink, closed: Sequence[ClosedTaskRow] = ()
+) -> dict[str, list[Row]]:
+    """Write what checkpoints write, until nothing follows from the last one; the rows by table."""
+    written: defaultdict[str, list[Row]] = defaultdict(list)
+    applied = -1
+    while applied < (applied := pipeline.state.journal.applied):
+        changes, following = pipeline.begin_checkpoint(APPENDED_MS, pipeline.wanted_tasks(), closed)
+        tables = {**outcome.rows, **changes.results, "source_progress": changes.progress, "state": changes.state}
+        assert len(tables) == len(outcome.rows) + len(changes.results) + 2
+        tables = {name: rows for name, rows in tables.items() if rows}
+        await sink.write(tables)
+        for name, rows in tables.items():
+            written[name] += rows
+        outcome = following
+    return written
 
 
 async def clickhouse(deployment: Deployment, database: str) -> ClickHouseSink:
@@ -98,7 +141,7 @@ async def test_each_example_through_codec_pipeline_rows_and_ddl(deployment: Depl
         for topic in SOURCES:
             for number, path in enumerate(payloads(topic)):
                 record = Message(number, APPENDED_MS + number, key_of(path), path.read_bytes())
-                pipeline = PartitionPipeline(PartitionState(f"{topic}-{number}", number, PipelineSettings()), {})
+                pipeline = new_pipeline(f"{topic}-{number}", number)
                 (decoded,) = decoders[topic]([record])
                 outcome = pipeline.process(topic, [record])
                 assert (outcome.received, outcome.duplicates) == (1, 0), path.name
@@ -196,23 +239,23 @@ def test_each_example_of_a_dead_letter_is_requeued_with_a_row(deployment: Deploy
 
 async def test_examples_through_kafka_and_a_worker_are_what_they_are_in_memory(deployment: Deployment) -> None:
     """Verbatim, and once more under ids of their own so that none of them is another's duplicate."""
-    sent = send(deployment, [*verbatim(), *renamed()])
     sink = await clickhouse(deployment, "worker")
     client = deployment.database("worker")
     worker = deployment.start_worker("worker", "examples")
-    until(lambda: received(client) == len(sent), f"{len(sent)} messages scored")
+    memory, pipeline, count = MemorySink(), new_pipeline("examples", 0), 0
+    for (
+        topic
+    ) in SOURCES:  # reviews when the annotations are scored: where among them they are applied is up to the worker
+        records = send(deployment, topic, [*verbatim(topic), *renamed(topic)])
+        count += len(records)
+        until(lambda: received(client) == count, f"{count} messages scored")  # noqa: B023
+        await stored(pipeline, pipeline.process(topic, records), memory)
     assert worker.stop() == 0, worker.text()[-3_000:]
-
-    memory = MemorySink()
-    for partition in sorted({partition for _, partition, _ in sent}):
-        pipeline = PartitionPipeline(PartitionState("examples", partition, PipelineSettings()), {})
-        for topic in SOURCES:
-            records = [record for at, number, record in sent if (at, number) == (topic, partition)]
-            if records:
-                await stored(pipeline, pipeline.process(topic, records), memory)
+    assert pipeline.state.journal.applied > 0, "reviews came to something"
     try:
         for name in RESULTS:
-            expected, found = comparable(await memory.read(name)), comparable(await sink.read(name))
+            which = {"app_id": "examples"} if name in ("state", "source_progress") else {}
+            expected, found = comparable(await memory.read(name)), comparable(await sink.read(name, **which))
             assert len(expected) > 0, name
             assert found == expected, name
     finally:
@@ -221,34 +264,92 @@ async def test_examples_through_kafka_and_a_worker_are_what_they_are_in_memory(d
     assert len(memory.rows("dead_letters")) == sum(not is_valid(p) for topic in SOURCES for p in payloads(topic))
 
 
-def verbatim() -> Iterator[tuple[str, bytes, bytes]]:
-    """Topic, key and value of every example."""
-    for topic in SOURCES:
-        for path in payloads(topic):
-            yield topic, key_of(path), path.read_bytes()
+def verbatim(topic: str) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of every example."""
+    for path in payloads(topic):
+        yield key_of(path), path.read_bytes()
 
 
-def renamed() -> Iterator[tuple[str, bytes, bytes]]:
+def renamed(topic: str) -> Iterator[tuple[bytes, bytes]]:
     """The valid ones, each about a task of its own."""
-    for topic in SOURCES:
-        for path in filter(is_valid, payloads(topic)):
-            payload = json.loads(path.read_bytes()) | {"task_id": path.stem}
-            if topic == ANNOTATIONS.name:
-                payload["event_id"] = path.stem
-            yield topic, path.stem.encode(), json.dumps(payload).encode()
+    for path in filter(is_valid, payloads(topic)):
+        payload = json.loads(path.read_bytes()) | {"task_id": path.stem}
+        if topic == ANNOTATIONS.name:
+            payload["event_id"] = path.stem
+        yield path.stem.encode(), json.dumps(payload).encode()
 
 
-def send(deployment: Deployment, messages: Iterable[tuple[str, bytes, bytes]]) -> list[tuple[str, int, Message]]:
-    """Produce; per message its topic, its partition, and the record as the broker keeps it."""
+def send(deployment: Deployment, topic: str, messages: Iterable[tuple[bytes, bytes]]) -> list[Message]:
+    """Produce; the records as the broker keeps them."""
     producer = KafkaProducer(bootstrap_servers=deployment.bootstrap, acks="all")
     sent = []
-    for topic, key, value in messages:
+    for key, value in messages:
         kept = producer.send(topic, key=key, value=value).get(timeout=30)
-        sent.append((topic, kept.partition, Message(kept.offset, kept.timestamp, key, value)))
+        sent.append(Message(kept.offset, kept.timestamp, key, value))
     producer.close()
     return sent
 
 
 def comparable(rows: Iterable[Row]) -> list[Row]:
-    """Rows less the wall clock's column."""
-    return [row._replace(updated_at=0) if isinstance(row, SourceProgressRow) else row for row in rows]
+    """Rows less what depends on the clock: when they were written, and between which messages a checkpoint came."""
+    return [
+        row._replace(updated_at=0)
+        if isinstance(row, SourceProgressRow)
+        else row._replace(version=0)
+        if isinstance(row, StateRow) and row.kind in AS_OF_CHECKPOINT
+        else row
+        for row in rows
+    ]
+
+
+async def test_an_example_is_put_away_and_found_again_for_its_review(deployment: Deployment) -> None:
+    sink = await clickhouse(deployment, "closed")
+    path = EXAMPLES / ANNOTATIONS.name / "v1" / "class.json"
+    verdict = EXAMPLES / REVIEWS.name / "v1" / "true_label.json"
+    payload = json.loads(path.read_bytes())
+    days_later = {name: str(datetime.fromisoformat(payload[name]) + timedelta(days=30)) for name in TIMES}
+    later = json.dumps({**payload, **days_later, "event_id": "later", "task_id": "later"}).encode()
+    pipeline = new_pipeline("closed", 0)
+    try:
+        records = [Message(0, APPENDED_MS, key_of(path), path.read_bytes()), Message(1, APPENDED_MS, b"later", later)]
+        tables = await stored(pipeline, pipeline.process(ANNOTATIONS.name, records), sink)
+        (closed,) = await sink.read("closed_tasks")
+        assert [closed] == tables["closed_tasks"]
+        assert isinstance(closed, ClosedTaskRow)
+        assert (closed.project_id, closed.task_id) == (payload["project_id"], payload["task_id"])
+
+        outcome = pipeline.process(REVIEWS.name, [Message(0, APPENDED_MS, key_of(verdict), verdict.read_bytes())])
+        assert list(pipeline.wanted_tasks().values()) == [(closed.project_id, closed.task_id)]
+        tables = await stored(pipeline, outcome, sink, [closed])
+        *_, task = tables["task_confidence"]
+        assert task in await sink.read("task_confidence")
+        assert isinstance(task, TaskConfidenceRow)
+        assert (task.task_id, task.labels, task.truth_source) == (closed.task_id, 1, "review")
+        assert task.truth == json.loads(verdict.read_bytes())["true_label"]["value"]
+        assert len(await sink.read("confidence_outcomes")) == 1, "now it is known whether its consensus was right"
+    finally:
+        await sink.close()
+
+
+async def test_each_example_of_evidence_becomes_reliability(deployment: Deployment) -> None:
+    sink = await clickhouse(deployment, "evidence")
+    try:
+        for number, path in enumerate(payloads(LABELER_EVIDENCE.name)):
+            sent = json.loads(path.read_bytes())
+            state = LabelersState(sent["app_id"], "labelers", number, ReliabilitySettings())
+            record = Message(0, APPENDED_MS, None, path.read_bytes())
+            outcome = LabelersPipeline(state).process(LABELER_EVIDENCE.name, [record])
+            assert (outcome.received, outcome.accepted) == (1, 1), path.name
+            changes = state.changes(APPENDED_MS)
+            rows = [row for row in changes.results["labeler_reliability"] if isinstance(row, LabelerReliabilityRow)]
+            await sink.write(changes.results)
+            found = await sink.read("labeler_reliability")
+            assert [row for row in rows if row not in found] == [], path.name
+            expected = [(one["labeler_id"], one["evidence"]["form"], one["version"]) for one in sent["entries"]]
+            assert [(row.labeler_id, row.form, row.version) for row in rows] == expected, path.name
+            told = [ReliabilityRecord.model_validate_json(message.value or b"") for message in changes.messages]
+            assert [(one.labeler_id, sorted(one.parts)) for one in told] == [
+                (one["labeler_id"], [sent["source_partition"]]) for one in sent["entries"]
+            ], path.name
+    finally:
+        await sink.close()
