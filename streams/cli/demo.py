@@ -287,7 +287,7 @@ def next_steps(data_dir: str, width: int, *, stays: bool) -> list[str]:
     steps = (
         *(() if stays else (restart,)),
         ('labelwatch query "SELECT * FROM quality_by_hour ORDER BY hour LIMIT 20"', "what BI sees"),
-        ('labelwatch query "SELECT * FROM confusion_pairs ORDER BY weight DESC LIMIT 20"', "who takes what for what"),
+        ('labelwatch query "SELECT * FROM labeler_leaderboard LIMIT 20"', "how far labelers can be trusted"),
         ("labelwatch dlq list", "what was refused, and why"),
         (str(Path(data_dir) / "truth.json"), "who was bad, from when, and the true labels"),
         ("docs/data-dictionary.md", "every table and view"),
