@@ -128,7 +128,11 @@ class Task:
     """The posterior that is counted in the labelers' evidence; None before any is."""
     last_submitted_ms: int = 0
     touched_ms: int = 0
-    """The watermark when a message last touched this task."""
+    """The watermark when an annotation last touched this task."""
+    touched: int = -1
+    """The sequence number of that annotation: tasks are closed in its order."""
+    is_reopened: bool = False
+    """Whether it had been closed, and is open only for a review."""
     applied: int = -1
     """The last sequence number that this value includes."""
 

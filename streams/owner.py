@@ -1,8 +1,9 @@
 """Owning partitions of a group of topics, whatever is made of them: batches are applied and made durable.
 
-A checkpoint, in this order: messages to Kafka (dead letters among them), results to ClickHouse, changed state together
-with the position in one insert, and only then the acknowledgement. Whatever fails before the state is written is done
-again after a restart from the stored position: it sends the same messages and writes the same rows.
+A checkpoint, in this order: how far it goes, messages to Kafka (dead letters among them), results to ClickHouse,
+changed state together with the position in one insert, and only then the acknowledgement. Whatever fails before the
+state is written is done again after a restart from the stored position: it sends the same messages and writes the same
+rows.
 """
 
 from __future__ import annotations
@@ -241,6 +242,8 @@ class Owner(Generic[P]):
             await self.look_up(partition, owned)
         writes = [self._begin(partition, owned) for partition, owned in due.items()]
         writes = await self._still_owned(writes)
+        if intents := [row for write in writes for row in write.changes.intent]:
+            await self._write({"state": intents})
         letters = [letter_message(letter) for write in writes for letter in write.outcome.dead_letters]
         await self._publish([*letters, *(message for w in writes for message in self.messages(w.partition, w.changes))])
         await self._write(_merged(write.changes.results for write in writes))

@@ -84,9 +84,11 @@ class PartitionPipeline:
 
     def wanted_tasks(self) -> dict[int, tuple[str, str]]:
         """Noted reviews, by offset, whose tasks (project, task) are not open, and may be among the closed ones."""
+        if not self._may_apply():
+            return {}
         noted = self.state.journal.noted.values()
         tasks = {one.offset: (one.review.project_id, one.review.task_id) for one in noted if not one.is_looked_up}
-        return {offset: task for offset, task in tasks.items() if task not in self.state.tasks}
+        return {offset: task for offset, task in tasks.items() if self.state.open_task(*task) is None}
 
     def begin_checkpoint(
         self, now_ms: int, looked_up: Iterable[int] = (), closed: Iterable[ClosedTaskRow] = ()
@@ -101,13 +103,19 @@ class PartitionPipeline:
         self.state.reopen(closed)
         for offset in looked_up:
             self.state.journal.look_up(offset)
-        self.state.journal.make_ready(self._is_ready)
+        self.state.journal.look_up_closed()
+        if self._may_apply():
+            self.state.journal.make_ready(self._is_ready)
         return self.state.changes(now_ms), self.apply_ready()
+
+    def _may_apply(self) -> bool:
+        """Whether everything was read that a checkpoint cut short may have written rows for."""
+        return self.state.position(ANNOTATIONS.name).offset >= self.state.journal.not_before
 
     def _is_ready(self, noted: Noted) -> bool:
         """Whether what a review is about is known; or will not be any more."""
         review, state = noted.review, self.state
-        task = state.tasks.get((review.project_id, review.task_id))
+        task = state.open_task(review.project_id, review.task_id)
         if task is not None and (review.true_label is not None or review.labeler_id in task.answers):
             return True
         horizon_ms = int(state.settings.duplicate_horizon_seconds * 1_000)
@@ -117,7 +125,6 @@ class PartitionPipeline:
         """Apply the reviews that the stored state holds as ready: after a checkpoint, and after a restore."""
         outcome = Outcome()
         for noted in self.state.journal.take_ready():
-            self.state.journal.count_applied()
             apply_review(self.state, noted, outcome)
         return outcome
 
@@ -140,6 +147,8 @@ class PartitionPipeline:
             if refusal is not None:
                 outcome.refuse(ANNOTATIONS.name, partition, record, refusal)
                 continue
+            if self.state.reopened:
+                self.state.close_reopened(self.state.sequence(record.offset - 1), arrival_ms(record))
             self._score(decoded, record, outcome)
             self.state.retire(self.state.sequence(record.offset), arrival_ms(record))
 
@@ -173,9 +182,8 @@ class PartitionPipeline:
         key = windows.key((event.project_id, event.task_type, event.vendor_id), submitted_ms)
         late = windows.is_late(key)
         windows.advance(submitted_ms)
-        task = state.task(event.project_id, event.task_id, event.task_type)
+        task = state.task(event.project_id, event.task_id, event.task_type, sequence)
         partial = state.partial(key, sequence)
-        task.applied = max(task.applied, sequence)
         if task.is_duplicate(hash64(event.event_id), record.offset):
             outcome.duplicates += 1
             partial.add_duplicate(sequence)

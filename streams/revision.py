@@ -60,19 +60,19 @@ def learn_truth(state: PartitionState, task: Task, truth: Truth, sequence: int, 
 
 def apply_review(state: PartitionState, noted: Noted, outcome: Outcome) -> None:
     """Let a review say what the truth is, or what it is not."""
-    review, sequence = noted.review, state.sequence()
-    at_ms = to_ms(review.reviewed_at)
-    task = state.tasks.get((review.project_id, review.task_id))
-    answer = None if task is None or review.labeler_id is None else task.answers.get(review.labeler_id)
+    review = noted.review
+    task = state.open_task(review.project_id, review.task_id)
+    if task is None:
+        return  # nothing to settle: no answer is known, or it was too long ago
+    state.journal.count_applied()
+    sequence = state.sequence()
+    answer = None if review.labeler_id is None else task.answers.get(review.labeler_id)
     label = None if review.true_label is None else canonical(review.true_label)
     if label is None and review.accepted and answer is not None:
         label = answer.label
-    if task is None:
-        return  # nothing to settle: no answer is known, or it was too long ago
-    state.touch(task)
-    task.applied = sequence
+    state.revise(task, sequence)
     if label is not None:
-        learn_truth(state, task, Truth(label, "review", at_ms), sequence, outcome)
+        learn_truth(state, task, Truth(label, "review", to_ms(review.reviewed_at)), sequence, outcome)
     elif review.accepted is False and answer is not None and answer.label is not None:
         state.beliefs.refute(task, answer.label)
     task.confidence = state.beliefs.confidence(task)
@@ -88,9 +88,7 @@ def _revise_windows(state: PartitionState, task: Task, sequence: int) -> None:
             continue
         gold_correct = answer.gold_correct if task.gold is None else answer.label == task.gold.label
         agrees = answer.label == truth.label
-        before = (answer.gold_correct, answer.agrees)
-        if (gold_correct, agrees) == before:
-            continue
+        # Also where nothing differs: which rows there are must not depend on what was believed.
         partial = state.partial(state.windows.key((*segment, answer.vendor_id), answer.submitted_ms), sequence)
         partial.correct(
             sequence,

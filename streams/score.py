@@ -113,7 +113,7 @@ class Score(Owner[PartitionPipeline]):
         journal = owned.pipeline.state.journal
         applied = journal.applied
         changes, following = owned.pipeline.begin_checkpoint(self._now_ms(), *self._looked_up.pop(partition))
-        owned.has_more = journal.applied > applied
+        owned.has_more = journal.applied > applied or bool(owned.pipeline.wanted_tasks())
         return changes, following
 
     def resume(self, owned: Owned[PartitionPipeline]) -> None:

@@ -22,6 +22,7 @@ CODEC_VERSIONS: Final = {
     "handling_time": 1,
     "review": 1,
     "reviews_applied": 1,
+    "intent": 1,
     "label_space": 1,
     "labeler": 1,
     "confidence": 1,
@@ -113,6 +114,8 @@ def encode_task(task: Task) -> str:
             task.labels,
             task.last_submitted_ms,
             task.touched_ms,
+            task.touched,
+            task.is_reopened,
             task.applied,
         ]
     )
@@ -136,6 +139,8 @@ def decode_task(payload: str, version: int = CODEC_VERSIONS["task"]) -> Task:
         labels,
         last_ms,
         touched_ms,
+        touched,
+        is_reopened,
         applied,
     ) = orjson.loads(payload)
     return Task(
@@ -156,6 +161,8 @@ def decode_task(payload: str, version: int = CODEC_VERSIONS["task"]) -> Task:
         share=posterior if share is True else share,
         last_submitted_ms=last_ms,
         touched_ms=touched_ms,
+        touched=touched,
+        is_reopened=is_reopened,
         applied=applied,
     )
 
@@ -173,6 +180,7 @@ def _decode_first_task(payload: str) -> Task:
         gold=None if gold is None else Truth(gold[0], "gold", gold[1]),
         last_submitted_ms=last_ms,
         touched_ms=touched_ms,
+        touched=applied,
         applied=applied,
     )
 

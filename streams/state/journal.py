@@ -38,12 +38,29 @@ class Journal:
         self.noted: dict[int, Noted] = {}
         """By source offset, in order."""
         self.applied = 0
+        self.not_before = -1
+        """Annotations' offset up to which rows may have been written, without further reviews in between."""
+        self._of_task: dict[tuple[str, str], set[int]] = {}
+        """Offsets of noted reviews by project and task."""
+        self._closed_since: set[int] = set()
         self._changed: dict[int, Noted | None] = {}
         self._is_applied_changed = False
 
     def note(self, offset: int, review: ReviewEvent, watermark_ms: int) -> None:
         """Take a review in; it waits for the next checkpoint."""
         self.noted[offset] = self._changed[offset] = Noted(offset, review, watermark_ms)
+        self._of_task.setdefault((review.project_id, review.task_id), set()).add(offset)
+
+    def task_closed(self, project_id: str, task_id: str) -> None:
+        """Note that a task left memory: reviews that wait for it find it among the closed ones, once it is there."""
+        self._closed_since |= self._of_task.get((project_id, task_id), set())
+
+    def look_up_closed(self) -> None:
+        """Let reviews of tasks that were closed before this checkpoint look for them at the next."""
+        for offset in self._closed_since & self.noted.keys():
+            self.noted[offset].is_looked_up = False
+            self._changed[offset] = self.noted[offset]
+        self._closed_since = set()
 
     def look_up(self, offset: int) -> None:
         """Note that a review's task was looked for."""
@@ -63,6 +80,10 @@ class Journal:
         for noted in ready:
             del self.noted[noted.offset]
             self._changed[noted.offset] = None
+            task = (noted.review.project_id, noted.review.task_id)
+            self._of_task[task].discard(noted.offset)
+            if not self._of_task[task]:
+                del self._of_task[task]
         return ready
 
     def count_applied(self) -> None:
@@ -81,21 +102,28 @@ class Journal:
         self._changed, self._is_applied_changed = {}, False
         return rows
 
+    def intent(self, annotation_offset: int) -> Row:
+        """State row to store before any result of a checkpoint that goes up to here."""
+        payload, version = codecs.encode_plain(annotation_offset), codecs.CODEC_VERSIONS["intent"]
+        return StateRow(self._app_id, self._partition, "intent", "", annotation_offset, version, payload, False)
+
     def restore(self, row: StateRow) -> None:
         """Continue from a stored row."""
+        if row.kind == "intent":
+            self.not_before = codecs.decode_plain(row.payload)
+            return
         if row.kind == "reviews_applied":
             self.applied = codecs.decode_plain(row.payload)
             return
         review, watermark_ms, is_ready, is_looked_up = codecs.decode_plain(row.payload)
-        offset = int(row.key)
-        self.noted[offset] = Noted(
-            offset, ReviewEvent.model_validate_json(review), watermark_ms, is_ready, is_looked_up
-        )
+        offset, noted = int(row.key), ReviewEvent.model_validate_json(review)
+        self.noted[offset] = Noted(offset, noted, watermark_ms, is_ready, is_looked_up)
+        self._of_task.setdefault((noted.project_id, noted.task_id), set()).add(offset)
         self.noted = dict(sorted(self.noted.items()))
 
     def _row(self, offset: int, noted: Noted | None) -> StateRow:
-        """Noted, then looked up, then ready, then gone: a later stage replaces an earlier one."""
-        stage = 3 if noted is None else 2 if noted.is_ready else int(noted.is_looked_up)
+        """Noted, perhaps looked up and not, then ready, then gone: of equal stages the one written last counts."""
+        stage = 2 if noted is None else int(noted.is_ready)
         payload = "" if noted is None else self._payload(noted)
         version = codecs.CODEC_VERSIONS["review"]
         return StateRow(self._app_id, self._partition, "review", str(offset), stage, version, payload, noted is None)

@@ -27,12 +27,14 @@ from streams.state.result_rows import confidence_row, partial_row
 
 @dataclass(slots=True)
 class Changes:
-    """What a checkpoint must make durable, in this order: messages, results, then progress and state (positions
-    included).
+    """What a checkpoint must make durable, in this order: the intent, messages, results, then progress and state
+    (positions included).
 
     Progress comes after the results, so that who waits for it and then reads a view finds the figures there.
     """
 
+    intent: list[Row] = field(default_factory=list)
+    """State that says how far the results go, before any of them is written."""
     messages: list[Message] = field(default_factory=list)
     evidence: list[ChangedEvidence] = field(default_factory=list)
     """Labelers of whom more is known now. To be sent with the messages."""
@@ -49,6 +51,8 @@ class PartitionState:
         self.partition = partition
         self.settings = settings
         self.tasks: OrderedDict[tuple[str, str], Task] = OrderedDict()
+        self.reopened: dict[tuple[str, str], Task] = {}
+        """Tasks that had been closed, and are open for a review until the next annotation."""
         self.windows = Windows(
             width_ms=settings.window_seconds * 1_000,
             out_of_order_ms=int(settings.out_of_order_seconds * 1_000),
@@ -64,7 +68,7 @@ class PartitionState:
         self._changed_tasks: dict[tuple[str, str], Task] = {}
         self._changed_windows: dict[tuple[WindowKey, int], Partial] = {}
         self._deleted: dict[tuple[str, str], int] = {}
-        self._closed: list[Row] = []
+        self._closed: list[ClosedTaskRow] = []
         self._changed_topics: set[str] = set()
 
     def position(self, topic: str) -> Position:
@@ -76,19 +80,23 @@ class PartitionState:
         offset = self.position(ANNOTATIONS.name).offset if annotation_offset is None else annotation_offset
         return offset + self.journal.applied
 
-    def task(self, project_id: str, task_id: str, task_type: str) -> Task:
-        """The open task, opened if need be, and touched."""
-        task = self.tasks.get((project_id, task_id))
-        return self.touch(Task(shared(project_id), task_id, shared(task_type)) if task is None else task)
-
-    def touch(self, task: Task) -> Task:
-        """Note that a task changes, and keep it open; one that had been closed is open again."""
-        key = (task.project_id, task.task_id)
-        self.tasks[key] = task
-        self.tasks.move_to_end(key)
-        task.touched_ms = self.windows.watermark_ms
+    def task(self, project_id: str, task_id: str, task_type: str, sequence: int) -> Task:
+        """The open task, opened if need be, and touched by the annotation of this number."""
+        key = (project_id, task_id)
+        task = self.tasks.get(key)
+        if task is None:
+            task = self.tasks[key] = Task(shared(project_id), task_id, shared(task_type))
+        else:
+            self.tasks.move_to_end(key)
+        task.touched_ms, task.touched = self.windows.watermark_ms, sequence
+        task.applied = max(task.applied, sequence)
         self._changed_tasks[key] = task
         return task
+
+    def revise(self, task: Task, sequence: int) -> None:
+        """Note that an open task changed by other than an annotation: it is closed no later for that."""
+        task.applied = sequence
+        self._changed_tasks[(task.project_id, task.task_id)] = task
 
     def partial(self, key: WindowKey, sequence: int) -> Partial:
         """The open partial of a window, opened if need be, and touched."""
@@ -137,10 +145,10 @@ class PartitionState:
         found.results["window_partials"] = [
             partial_row(key, partial, self.partition) for (key, _), partial in self._changed_windows.items()
         ]
-        found.results["closed_tasks"] = self._closed
+        found.results["closed_tasks"] = list(self._closed)
         state = found.state
         for project_task, task in self._changed_tasks.items():
-            if self.tasks.get(project_task) is task:
+            if self.tasks.get(project_task) is task or self.reopened.get(project_task) is task:
                 key = codecs.task_key(*project_task)
                 state.append(self._state_row("task", key, task.applied, codecs.encode_task(task)))
         for (key_, first_offset), partial in self._changed_windows.items():
@@ -148,7 +156,7 @@ class PartitionState:
             if ("window", key) not in self._deleted:
                 state.append(self._state_row("window", key, partial.last_offset, codecs.encode_window(partial)))
         for (kind, key), sequence in self._deleted.items():
-            if kind == "window" or tuple(codecs.read_key(key)) not in self.tasks:
+            if kind == "window" or self.open_task(*codecs.read_key(key)) is None:
                 state.append(self._state_row(kind, key, sequence, "", deleted=True))
         found.progress = self.progress_rows(now_ms, is_idle=False)
         for topic in self._changed_topics:
@@ -156,6 +164,7 @@ class PartitionState:
             state.append(self._state_row("position", topic, position.offset, codecs.encode_position(position)))
         if ANNOTATIONS.name in self._changed_topics:
             offset = self.positions[ANNOTATIONS.name].offset
+            found.intent = [self.journal.intent(offset)]
             state.append(self._state_row("handling_time", "", offset, codecs.encode_handling_time(self.handling_time)))
         state.extend(self.journal.changes())
         self._add_beliefs(found)
@@ -186,13 +195,13 @@ class PartitionState:
                     self.positions[row.key] = codecs.decode_position(row.payload)
                 case "task":
                     task = codecs.decode_task(row.payload, row.codec_version)
-                    self.tasks[(task.project_id, task.task_id)] = task
+                    (self.reopened if task.is_reopened else self.tasks)[(task.project_id, task.task_id)] = task
                 case "window":
                     key, partial = codecs.decode_window(row.key, row.payload)
                     partials[key] = partial
                 case "handling_time":
                     self.handling_time.load(codecs.decode_handling_time(row.payload))
-                case "review" | "reviews_applied":
+                case "review" | "reviews_applied" | "intent":
                     self.journal.restore(row)
                 case "label_space":
                     form, plain = codecs.decode_plain(row.payload)
@@ -201,6 +210,7 @@ class PartitionState:
                     labelers.append(row)
                 case "confidence":
                     self.beliefs.confidence_model.load(codecs.decode_plain(row.payload))
+        self.tasks = OrderedDict(sorted(self.tasks.items(), key=lambda item: (item[1].touched_ms, item[1].touched)))
         for row in labelers:  # after their label spaces
             project_id, task_type, labeler_id = codecs.read_key(row.key)
             model = self.beliefs.models[LabelSpace(project_id, task_type)]
@@ -208,12 +218,28 @@ class PartitionState:
         self.windows.restore(self.position(ANNOTATIONS.name).watermark_ms, partials)
 
     def reopen(self, closed: Iterable[ClosedTaskRow]) -> None:
-        """Open tasks again that a noted review is about; those that are open anyway are not touched."""
+        """Open tasks again that a noted review is about; apart, so that annotations do not find them."""
+        stale = {(row.project_id, row.task_id) for row in self._closed}  # what was read is older; it is read again
         for row in sorted(closed, key=lambda row: (row.project_id, row.task_id)):
-            if (row.project_id, row.task_id) not in self.tasks:
-                self.journal.count_applied()  # a number of its own: tasks are restored in the order of their numbers
-                task = self.touch(codecs.decode_task(row.payload, row.codec_version))
-                task.applied = self.sequence()
+            key = (row.project_id, row.task_id)
+            if key not in self.tasks and key not in self.reopened and key not in stale:
+                task = self.reopened[key] = codecs.decode_task(row.payload, row.codec_version)
+                task.is_reopened = True
+                self.journal.count_applied()
+                self.revise(task, self.sequence())
+
+    def close_reopened(self, sequence: int, now_ms: int) -> None:
+        """Close the tasks that are open for a review only; before each annotation."""
+        for key, task in sorted(self.reopened.items()):
+            task.is_reopened = False
+            self._close(task, sequence, now_ms)
+            self._deleted[("task", codecs.task_key(*key))] = sequence
+        self.reopened = {}
+
+    def open_task(self, project_id: str, task_id: str) -> Task | None:
+        """The task of a review, open for whatever reason."""
+        key = (project_id, task_id)
+        return self.tasks.get(key) or self.reopened.get(key)
 
     def _close(self, task: Task, sequence: int, now_ms: int) -> None:
         """Look at a task for the last time and put it away: a review may still come."""
@@ -223,6 +249,7 @@ class PartitionState:
         task.confidence = self.beliefs.confidence(task)
         task.applied = sequence
         self._changed_tasks[(task.project_id, task.task_id)] = task
+        self.journal.task_closed(task.project_id, task.task_id)
         self._closed.append(
             ClosedTaskRow(
                 app_id=self.app_id,

@@ -32,6 +32,8 @@ def full_task(name: str) -> Task:
         confidence=1 / 7,
         last_submitted_ms=7,
         touched_ms=8,
+        touched=4,
+        is_reopened=True,
         applied=9,
     )
     task.gold = Truth(name, "gold", 5)
