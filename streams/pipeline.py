@@ -119,7 +119,10 @@ class PartitionPipeline:
         if task is not None and (review.true_label is not None or review.labeler_id in task.answers):
             return True
         horizon_ms = int(state.settings.duplicate_horizon_seconds * 1_000)
-        return state.windows.watermark_ms >= max(noted.watermark_ms, to_ms(review.reviewed_at)) + horizon_ms
+        return (
+            noted.is_looked_up
+            and state.windows.watermark_ms >= max(noted.watermark_ms, to_ms(review.reviewed_at)) + horizon_ms
+        )
 
     def apply_ready(self) -> Outcome:
         """Apply the reviews that the stored state holds as ready: after a checkpoint, and after a restore."""

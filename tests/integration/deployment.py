@@ -149,25 +149,69 @@ VIEWS: Mapping[str, str] = {
     "quality_by_minute": "SELECT * FROM quality_by_minute ORDER BY ALL",
     "quality_by_hour": "SELECT * FROM quality_by_hour ORDER BY ALL",
     "quality_daily": "SELECT * FROM quality_daily ORDER BY ALL",
+    # ClickHouse adds up parts in any order, which shows in the last bit of a sum of floats.
+    "agreement_by_hour": "SELECT * REPLACE (round(alpha_interval, 9) AS alpha_interval) FROM agreement_by_hour"
+    " ORDER BY ALL",
     "annotation_scores": "SELECT * FROM annotation_scores_current ORDER BY project_id, event_id",
-    "task_confidence": "SELECT * FROM task_confidence_current ORDER BY project_id, task_id",
+    "task_confidence": "SELECT * EXCEPT version FROM task_confidence_current ORDER BY project_id, task_id",
+    "confidence_outcomes": "SELECT * EXCEPT version FROM confidence_outcomes_current ORDER BY project_id, task_id",
+    "reviews": "SELECT * FROM reviews_current ORDER BY ALL",
     "dead_letters": "SELECT * FROM dead_letters_current ORDER BY origin_topic, origin_partition, origin_offset",
     "source_progress": "SELECT topic, source_partition, last_offset, watermark, received, accepted, duplicates,"
     " dead_letters FROM source_progress_current ORDER BY topic, source_partition",
 }
 
+#: What is believed of labelers in the end; of one partition, once LABELERS has heard all evidence.
+LEADERBOARD = {"labeler_leaderboard": "SELECT * FROM labeler_leaderboard ORDER BY ALL"}
 
-def contents(client: Client) -> dict[str, list[tuple[Any, ...]]]:
+#: Columns that hold a belief, by view. They rest on what was known at that moment: of labelers, which partitions tell
+#: each other as they go, and of truths, since a review is applied among the annotations where the next checkpoint
+#: happens to be. So they are equal only where there is one partition, and no annotation after the first review. An
+#: outcome is written when a truth is learned: what it says of the task is as of that moment, too.
+BELIEFS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("quality_by_minute", "quality_by_hour", "quality_daily"),
+        ("consensus_seen", "consensus_agreed", "consensus_agreement"),
+    ),
+    "annotation_scores": ("agrees_with_consensus", "probability_right"),
+    "task_confidence": ("consensus_label", "confidence", "raw_confidence", "entropy", "posterior"),
+    "confidence_outcomes": (
+        "settled_at", "consensus_label", "truth", "truth_source", "raw_confidence", "confidence", "is_right", "labels",
+    ),
+}  # fmt: skip
+
+Contents = dict[str, list[dict[str, Any]]]
+"""Rows of every view, by column."""
+
+
+def contents(client: Client, views: Mapping[str, str] = VIEWS) -> Contents:
     """The rows of every view."""
-    return {name: [tuple(row) for row in client.query(sql).result_rows] for name, sql in VIEWS.items()}
+    results = {name: client.query(sql) for name, sql in views.items()}
+    return {
+        name: [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+        for name, result in results.items()
+    }
 
 
-def differences(found: Mapping[str, list[Any]], expected: Mapping[str, list[Any]]) -> dict[str, str]:
-    """Views that differ, with the first differing row of each."""
+def counted(found: Contents) -> Contents:
+    """Rows less their beliefs: what is a function of the messages alone, however many partitions there are."""
+    return {
+        name: [{column: value for column, value in row.items() if column not in BELIEFS.get(name, ())} for row in rows]
+        for name, rows in found.items()
+    }
+
+
+def differences(found: Contents, expected: Contents, *, beliefs: bool = False) -> dict[str, str]:
+    """Views that differ in what was counted, and in ``beliefs`` if asked, with the first differing row of each."""
+    if not beliefs:
+        found, expected = counted(found), counted(expected)
     report = {}
     for name, rows in expected.items():
         if rows == found[name]:
             continue
-        first = next((pair for pair in zip(found[name], rows, strict=False) if pair[0] != pair[1]), None)
-        report[name] = f"{len(found[name])} rows, expected {len(rows)}; first difference {first}"
+        first = next((pair for pair in zip(found[name], rows, strict=False) if pair[0] != pair[1]), ({}, {}))
+        differing = {
+            column: (first[0][column], value) for column, value in first[1].items() if first[0][column] != value
+        }
+        report[name] = f"{len(found[name])} rows, expected {len(rows)}; first difference {differing} in {first[1]}"
     return report

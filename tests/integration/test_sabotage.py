@@ -12,7 +12,7 @@ from deploy.local.stack import EmbeddedStack
 from streams.sinks.connection import connect
 from streams.sources.simulate import Scenario, Simulation
 from streams.sources.source import Rejected, to_message
-from tests.integration.deployment import Deployment, contents, differences, received, until
+from tests.integration.deployment import Contents, Deployment, contents, differences, received, until
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +23,6 @@ OFTEN = {
     "LABELWATCH_WORKER__CHECKPOINT_SECONDS": "0.05",
     "LABELWATCH_WORKER__CHECKPOINT_EVENTS": "500",
 }
-Rows = dict[str, list[tuple[object, ...]]]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def produced(deployment: Deployment) -> int:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(deployment: Deployment, produced: int) -> Rows:
+def uninterrupted(deployment: Deployment, produced: int) -> Contents:
     client = deployment.database("uninterrupted")
     worker = deployment.start_worker("uninterrupted", "uninterrupted")
     until(lambda: received(client) == produced, f"{produced} messages scored")
@@ -48,7 +47,7 @@ def uninterrupted(deployment: Deployment, produced: int) -> Rows:
     return contents(client)
 
 
-def _killed_once(deployment: Deployment, name: str, *guards: str) -> Rows:
+def _killed_once(deployment: Deployment, name: str, *guards: str) -> Contents:
     """What workers without some guards make of the stream, when the first is killed after a few checkpoints."""
     client = deployment.database(name)
     program = (*SABOTAGED, ",".join(guards))
@@ -71,7 +70,7 @@ def contents_of_progress(deployment: Deployment) -> list[tuple[object, ...]]:
     return progress(deployment.database("uninterrupted"))
 
 
-def test_the_offset_check_alone_is_enough(deployment: Deployment, uninterrupted: Rows) -> None:
+def test_the_offset_check_alone_is_enough(deployment: Deployment, uninterrupted: Contents) -> None:
     """Resuming where the group last committed, messages are delivered again, and nothing changes."""
     found = _killed_once(deployment, "redelivered", "stored_position")
     assert "replayed" in deployment.workers[-1].text()
@@ -79,7 +78,7 @@ def test_the_offset_check_alone_is_enough(deployment: Deployment, uninterrupted:
 
 
 def test_without_the_offset_check_the_views_differ(
-    deployment: Deployment, uninterrupted: Rows, capsys: pytest.CaptureFixture[str]
+    deployment: Deployment, uninterrupted: Contents, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = _killed_once(deployment, "unchecked", "stored_position", "offset_check")
     report = differences(found, uninterrupted)
@@ -89,7 +88,7 @@ def test_without_the_offset_check_the_views_differ(
 
 
 def test_without_row_identity_the_views_differ(
-    deployment: Deployment, produced: int, uninterrupted: Rows, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    deployment: Deployment, produced: int, uninterrupted: Contents, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The same worker on tables that only append."""
     for file in sorted(MIGRATIONS.glob("*.sql")):

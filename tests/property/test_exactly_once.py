@@ -207,7 +207,6 @@ def test_crashes_among_reviews_count_nothing_twice(seed: int, size: int, crashes
 
 
 def test_every_single_place_survives_a_crash() -> None:
-    """Not at random: each place once."""
     log = make_log(seed=7, size=60)
     expected, _ = uninterrupted(log)
     place = 0
@@ -245,8 +244,7 @@ class TestTheGuardsMatter:
         assert not self.differs(CrashingSink)
 
     def test_without_skipping_what_was_applied(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        log = make_log(seed=3, size=40)
-        expected, _ = uninterrupted(log)
+        expected, _ = uninterrupted(log := make_log(seed=3, size=40))
         monkeypatch.setattr(pipeline_module, "unread", lambda records, last_offset: records)
         sink = CrashingSink()
         with_crashes(log, random.Random(3), 4, sink)

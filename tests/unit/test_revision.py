@@ -284,9 +284,9 @@ class TestLongAfter:
     def test_a_task_that_was_opened_again_meanwhile_is_not_replaced(self) -> None:
         pipeline, sink = self.closed()
         feed(pipeline, sink, annotation(event_id="again", labeler_id="zoe", at=2 * LATER))
-        task = pipeline.state.tasks[("animals", "t-1")]
+        task = pipeline.state.open_task("animals", "t-1")
         pipeline.state.reopen(sink.rows("closed_tasks"))  # type: ignore[arg-type]
-        assert pipeline.state.tasks[("animals", "t-1")] is task
+        assert pipeline.state.open_task("animals", "t-1") is task
 
     def test_it_closes_again_and_the_truth_is_kept(self) -> None:
         pipeline, sink = self.closed()
@@ -295,7 +295,8 @@ class TestLongAfter:
         assert ("animals", "t-1") not in pipeline.state.tasks
         assert [row for row in sink.rows("state", kind="task") if "t-1" in repr(row)] == []
         feed(pipeline, sink, review(at=3 * LATER, true_label=class_label("cat")), topic="reviews")
-        task = pipeline.state.tasks[("animals", "t-1")]
+        task = pipeline.state.open_task("animals", "t-1")
+        assert task is not None
         assert task.truth == Truth("cat", "review", START_MS + int(3 * LATER * 1_000))
         assert [measured(sink)[at][3] for at in (0.0, 120.0, 240.0)] == [0, 0, 1], "stored with the next checkpoint"
         feed(pipeline, sink)

@@ -197,12 +197,12 @@ class TestReviews:
             )
         ]
         await rig.sink.write({"closed_tasks": closed})
-        tasks = rig.score.partitions[0].pipeline.state.tasks
-        tasks.clear()
+        state = rig.score.partitions[0].pipeline.state
+        state.tasks.clear()
         reviews = [review(), review(project_id="plants", task_id="t-9", reviewer_id="sam")]
         rig.score.process(batch(records(reviews), topic="reviews"))
         await rig.score.checkpoint()
-        assert list(tasks) == [("animals", "t-1")]
+        assert list(state.reopened) == [("animals", "t-1")]
         await rig.score.checkpoint()
         assert len(rig.sink.rows("confidence_outcomes")) == 1
 
