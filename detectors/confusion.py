@@ -49,7 +49,7 @@ GROWTH: Final = 1.25
 #: Labelers that it is estimated from, at most.
 MAX_SAMPLE: Final = 2_000
 #: A labeler's accuracy is estimated again after so many of its answers.
-REFRESH: Final = 8
+REFRESH: Final = 4
 
 
 class ConfusionModel:
