@@ -139,7 +139,7 @@ class PipelineSettings(_Section):
     duplicate_horizon_seconds: Seconds = 86_400.0
     """How long a task is kept after its last event. Duplicates and revisions are recognised within it."""
     max_open_tasks: Annotated[int, Field(ge=1_000)] = 250_000
-    """Per source partition; 1.6 kB each with three answers. Above it the task idle longest is given up."""
+    """Per source partition; 3 kB each with three answers. Above it the task idle longest is given up."""
     clock_skew_seconds: Annotated[float, Field(ge=0)] = 300.0
     """How far past its arrival an annotation's time may lie."""
     idle_partition_seconds: Seconds = 60.0
@@ -176,8 +176,6 @@ class ProjectSettings(_Section):
     """The classes that its labels may name; anything else is a dead letter. None: not declared."""
     subjective: bool = False
     """Whether equally good labelers may differ: there is no right answer, so nobody is called wrong."""
-    ratings: Literal["interval", "ordinal"] = "interval"
-    """Whether steps of its rating scale are equally wide (interval), or only in order (ordinal)."""
 
 
 class WorkerSettings(_Section):

@@ -40,13 +40,13 @@ def test_environment_wins_over_file_wins_over_defaults(env: pytest.MonkeyPatch, 
 
 def test_projects_declare_their_labels(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write(
-        env, tmp_path, "projects:\n  animals: {labels: [cat, dog]}\n  captions: {subjective: true, ratings: ordinal}\n"
+        env, tmp_path, "projects:\n  animals: {labels: [cat, dog]}\n  captions: {subjective: true}\n"
     )
     projects = load_settings().projects
     assert projects["animals"].labels == frozenset({"cat", "dog"})
     assert projects["captions"].labels is None
-    assert (projects["captions"].subjective, projects["captions"].ratings) == (True, "ordinal")
-    assert (projects["animals"].subjective, projects["animals"].ratings) == (False, "interval")
+    assert projects["captions"].subjective is True
+    assert projects["animals"].subjective is False
 
 
 def test_an_empty_file_changes_nothing(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -67,7 +67,6 @@ def test_an_empty_file_changes_nothing(env: pytest.MonkeyPatch, tmp_path: Path) 
         ("WORKER__APP_ID", "my.labelers", "worker.app_id: 'my.labelers' would be the name of another application's"),
         ("RELIABILITY__MAX_CLASSES", "1", "reliability.max_classes: Input should be greater than or equal to 2"),
         ("RELIABILITY__MATERIAL_CHANGE", "0", "reliability.material_change: Input should be greater than 0"),
-        ("PROJECTS__animals__ratings", "nominal", "projects.animals.ratings: Input should be 'interval' or 'ordinal'"),
         (
             "CLICKHOUSE__URL",
             "clickhouse:8123",
