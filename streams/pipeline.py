@@ -102,7 +102,9 @@ class PartitionPipeline:
         """
         self.state.reopen(closed)
         for offset in looked_up:
-            self.state.journal.look_up(offset)
+            review = self.state.journal.noted[offset].review
+            if not self.state.is_closing(review.project_id, review.task_id):
+                self.state.journal.look_up(offset)
         self.state.journal.look_up_closed()
         if self._may_apply():
             self.state.journal.make_ready(self._is_ready)

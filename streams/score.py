@@ -121,7 +121,7 @@ class Score(Owner[PartitionPipeline]):
         journal = owned.pipeline.state.journal
         applied = journal.applied
         owned.pending.take(owned.pipeline.apply_ready())
-        owned.has_more = journal.applied > applied
+        owned.has_more = journal.applied > applied or bool(owned.pipeline.wanted_tasks())
 
     def hear(self, space: LabelSpace, labeler_id: str, parts: Mapping[int, Evidence]) -> None:
         """Pass on to every owned partition what the others know of a labeler."""

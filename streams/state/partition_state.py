@@ -68,7 +68,7 @@ class PartitionState:
         self._changed_tasks: dict[tuple[str, str], Task] = {}
         self._changed_windows: dict[tuple[WindowKey, int], Partial] = {}
         self._deleted: dict[tuple[str, str], int] = {}
-        self._closed: list[ClosedTaskRow] = []
+        self._closed: dict[tuple[str, str], ClosedTaskRow] = {}
         self._changed_topics: set[str] = set()
 
     def position(self, topic: str) -> Position:
@@ -145,7 +145,7 @@ class PartitionState:
         found.results["window_partials"] = [
             partial_row(key, partial, self.partition) for (key, _), partial in self._changed_windows.items()
         ]
-        found.results["closed_tasks"] = list(self._closed)
+        found.results["closed_tasks"] = list(self._closed.values())
         state = found.state
         for project_task, task in self._changed_tasks.items():
             if self.tasks.get(project_task) is task or self.reopened.get(project_task) is task:
@@ -168,7 +168,7 @@ class PartitionState:
             state.append(self._state_row("handling_time", "", offset, codecs.encode_handling_time(self.handling_time)))
         state.extend(self.journal.changes())
         self._add_beliefs(found)
-        self._changed_tasks, self._changed_windows, self._deleted, self._closed = {}, {}, {}, []
+        self._changed_tasks, self._changed_windows, self._deleted, self._closed = {}, {}, {}, {}
         self._changed_topics = set()
         return found
 
@@ -219,14 +219,17 @@ class PartitionState:
 
     def reopen(self, closed: Iterable[ClosedTaskRow]) -> None:
         """Open tasks again that a noted review is about; apart, so that annotations do not find them."""
-        stale = {(row.project_id, row.task_id) for row in self._closed}  # what was read is older; it is read again
         for row in sorted(closed, key=lambda row: (row.project_id, row.task_id)):
             key = (row.project_id, row.task_id)
-            if key not in self.tasks and key not in self.reopened and key not in stale:
+            if key not in self.tasks and key not in self.reopened and key not in self._closed:
                 task = self.reopened[key] = codecs.decode_task(row.payload, row.codec_version)
                 task.is_reopened = True
                 self.journal.count_applied()
                 self.revise(task, self.sequence())
+
+    def is_closing(self, project_id: str, task_id: str) -> bool:
+        """Whether a task was closed since the last checkpoint: it cannot be read yet."""
+        return (project_id, task_id) in self._closed
 
     def close_reopened(self, sequence: int, now_ms: int) -> None:
         """Close the tasks that are open for a review only; before each annotation."""
@@ -250,17 +253,15 @@ class PartitionState:
         task.applied = sequence
         self._changed_tasks[(task.project_id, task.task_id)] = task
         self.journal.task_closed(task.project_id, task.task_id)
-        self._closed.append(
-            ClosedTaskRow(
-                app_id=self.app_id,
-                source_partition=self.partition,
-                project_id=task.project_id,
-                task_id=task.task_id,
-                closed_at=now_ms,
-                codec_version=codecs.CODEC_VERSIONS["task"],
-                payload=codecs.encode_task(task),
-                version=sequence,
-            )
+        self._closed[(task.project_id, task.task_id)] = ClosedTaskRow(
+            app_id=self.app_id,
+            source_partition=self.partition,
+            project_id=task.project_id,
+            task_id=task.task_id,
+            closed_at=now_ms,
+            codec_version=codecs.CODEC_VERSIONS["task"],
+            payload=codecs.encode_task(task),
+            version=sequence,
         )
 
     def _add_beliefs(self, found: Changes) -> None:

@@ -144,6 +144,21 @@ def received(client: Client) -> int:
     return int(client.query("SELECT sum(received) FROM source_progress_current").result_rows[0][0] or 0)
 
 
+def is_settled(client: Client) -> bool:
+    """Whether no stored review has to be applied yet, or looked for: that takes checkpoints after the one that read it.
+
+    One whose task is open waits for its labeler's answer, and one that was looked for waits for its task.
+    """
+    waiting = """
+        SELECT count()
+        FROM (SELECT JSONExtractString(payload, 1) AS review, payload FROM state FINAL WHERE kind = 'review')
+        WHERE JSONExtractBool(payload, 3) OR NOT JSONExtractBool(payload, 4)
+            AND [JSONExtractString(review, 'project_id'), JSONExtractString(review, 'task_id')]
+                NOT IN (SELECT JSONExtract(key, 'Array(String)') FROM state FINAL WHERE kind = 'task')
+    """
+    return int(client.query(waiting).result_rows[0][0]) == 0
+
+
 #: What must be equal, row for row: every view that people read, and the tables behind them.
 VIEWS: Mapping[str, str] = {
     "quality_by_minute": "SELECT * FROM quality_by_minute ORDER BY ALL",
@@ -174,7 +189,10 @@ BELIEFS: Mapping[str, tuple[str, ...]] = {
         ("consensus_seen", "consensus_agreed", "consensus_agreement"),
     ),
     "annotation_scores": ("agrees_with_consensus", "probability_right"),
-    "task_confidence": ("consensus_label", "confidence", "raw_confidence", "entropy", "posterior"),
+    # A task that comes back a day later is a new one, of which the truth may have been told or not.
+    "task_confidence": (
+        "consensus_label", "confidence", "raw_confidence", "entropy", "posterior", "truth", "truth_source",
+    ),
     "confidence_outcomes": (
         "settled_at", "consensus_label", "truth", "truth_source", "raw_confidence", "confidence", "is_right", "labels",
     ),

@@ -30,6 +30,7 @@ from tests.integration.deployment import (
     WorkerProcess,
     contents,
     differences,
+    is_settled,
     received,
     until,
 )
@@ -77,6 +78,7 @@ def uninterrupted(deployment: Deployment, produced: tuple[int, threading.Thread]
     client = deployment.database("uninterrupted")
     worker = deployment.start_worker("uninterrupted", "uninterrupted")
     until(lambda: received(client) == count, f"{count} messages scored")
+    until(lambda: is_settled(client), "reviews are applied")
     assert worker.stop() == 0
     rows = contents(client)
     assert all(rows[name] for name in VIEWS), "every view has rows to compare"
@@ -86,6 +88,7 @@ def uninterrupted(deployment: Deployment, produced: tuple[int, threading.Thread]
 def _finish(deployment: Deployment, worker: WorkerProcess, database: str, count: int) -> Contents:
     client = deployment.database(database)
     until(lambda: received(client) == count, f"{count} messages scored")
+    until(lambda: is_settled(client), "reviews are applied")
     assert worker.stop() == 0, worker.text()[-3_000:]
     return contents(client)
 
@@ -147,15 +150,15 @@ def _score(deployment: Deployment, name: str, count: int, kills: Sequence[tuple[
         worker.kill()
     worker = deployment.start_worker(name, name, **OFTEN)
     until(lambda: received(client) == count, f"{count} messages scored")
-    until(lambda: _waiting(client) == (0, 0), "reviews are applied, and LABELERS has heard of it")
+    until(lambda: is_settled(client), "reviews are applied")
+    until(lambda: _is_heard(client), "LABELERS has heard of every labeler")
     assert worker.stop() == 0, worker.text()[-3_000:]
     return client
 
 
-def _waiting(client: Client) -> tuple[int, int]:
-    """Reviews that are stored to be applied next, and labelers of whom LABELERS has not heard the latest."""
-    reviews = "SELECT count() FROM state FINAL WHERE kind = 'review' AND JSONExtractBool(payload, 3)"
-    labelers = """
+def _is_heard(client: Client) -> bool:
+    """Whether LABELERS has heard the latest of every labeler."""
+    sql = """
         SELECT count()
         FROM (SELECT JSONExtract(key, 'Array(String)') AS labeler, version FROM state FINAL WHERE kind = 'labeler') AS s
         LEFT JOIN (
@@ -164,7 +167,7 @@ def _waiting(client: Client) -> tuple[int, int]:
         ) AS r ON r.labeler = s.labeler
         WHERE heard < s.version
     """
-    return int(client.query(reviews).result_rows[0][0]), int(client.query(labelers).result_rows[0][0])
+    return int(client.query(sql).result_rows[0][0]) == 0
 
 
 def test_on_one_partition_kills_leave_no_trace_in_beliefs_either(tmp_path: Path) -> None:

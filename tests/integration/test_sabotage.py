@@ -12,7 +12,7 @@ from deploy.local.stack import EmbeddedStack
 from streams.sinks.connection import connect
 from streams.sources.simulate import Scenario, Simulation
 from streams.sources.source import Rejected, to_message
-from tests.integration.deployment import Contents, Deployment, contents, differences, received, until
+from tests.integration.deployment import Contents, Deployment, contents, differences, is_settled, received, until
 
 pytestmark = pytest.mark.integration
 
@@ -43,6 +43,7 @@ def uninterrupted(deployment: Deployment, produced: int) -> Contents:
     client = deployment.database("uninterrupted")
     worker = deployment.start_worker("uninterrupted", "uninterrupted")
     until(lambda: received(client) == produced, f"{produced} messages scored")
+    until(lambda: is_settled(client), "reviews are applied")
     assert worker.stop() == 0
     return contents(client)
 
@@ -57,6 +58,7 @@ def _killed_once(deployment: Deployment, name: str, *guards: str) -> Contents:
     worker = deployment.start_worker(name, name, program=program, **OFTEN)
     last = {row[0:2]: row[2] for row in contents_of_progress(deployment)}
     until(lambda: {row[0:2]: row[2] for row in progress(client)} == last, "every partition read to its end")
+    until(lambda: is_settled(client), "reviews are applied")
     assert worker.stop() == 0
     return contents(client)
 
@@ -102,6 +104,7 @@ def test_without_row_identity_the_views_differ(
     migrate(client, directory=tmp_path)
     worker = deployment.start_worker("appended", "appended", **OFTEN)
     until(lambda: received(client) == produced, f"{produced} messages scored")
+    until(lambda: is_settled(client), "reviews are applied")
     assert worker.stop() == 0
     report = differences(contents(client), uninterrupted)
     with capsys.disabled():
