@@ -169,7 +169,6 @@ VIEWS: Mapping[str, str] = {
     " ORDER BY ALL",
     "annotation_scores": "SELECT * FROM annotation_scores_current ORDER BY project_id, event_id",
     "task_confidence": "SELECT * EXCEPT version FROM task_confidence_current ORDER BY project_id, task_id",
-    "confidence_outcomes": "SELECT * EXCEPT version FROM confidence_outcomes_current ORDER BY project_id, task_id",
     "reviews": "SELECT * FROM reviews_current ORDER BY ALL",
     "dead_letters": "SELECT * FROM dead_letters_current ORDER BY origin_topic, origin_partition, origin_offset",
     "source_progress": "SELECT topic, source_partition, last_offset, watermark, received, accepted, duplicates,"
@@ -177,12 +176,16 @@ VIEWS: Mapping[str, str] = {
 }
 
 #: What is believed of labelers in the end; of one partition, once LABELERS has heard all evidence.
-LEADERBOARD = {"labeler_leaderboard": "SELECT * FROM labeler_leaderboard ORDER BY ALL"}
+#: Equal only where there is one partition, and no annotation after the first review: whether a task has an outcome
+#: depends on whether it had an answer, or gold, when its review was applied.
+LEADERBOARD = {
+    "labeler_leaderboard": "SELECT * FROM labeler_leaderboard ORDER BY ALL",
+    "confidence_outcomes": "SELECT * EXCEPT version FROM confidence_outcomes_current ORDER BY project_id, task_id",
+}
 
 #: Columns that hold a belief, by view. They rest on what was known at that moment: of labelers, which partitions tell
 #: each other as they go, and of truths, since a review is applied among the annotations where the next checkpoint
-#: happens to be. So they are equal only where there is one partition, and no annotation after the first review. An
-#: outcome is written when a truth is learned: what it says of the task is as of that moment, too.
+#: happens to be. So they are equal only where there is one partition, and no annotation after the first review.
 BELIEFS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("quality_by_minute", "quality_by_hour", "quality_daily"),
@@ -192,9 +195,6 @@ BELIEFS: Mapping[str, tuple[str, ...]] = {
     # A task that comes back a day later is a new one, of which the truth may have been told or not.
     "task_confidence": (
         "consensus_label", "confidence", "raw_confidence", "entropy", "posterior", "truth", "truth_source",
-    ),
-    "confidence_outcomes": (
-        "settled_at", "consensus_label", "truth", "truth_source", "raw_confidence", "confidence", "is_right", "labels",
     ),
 }  # fmt: skip
 
