@@ -39,9 +39,7 @@ def test_environment_wins_over_file_wins_over_defaults(env: pytest.MonkeyPatch, 
 
 
 def test_projects_declare_their_labels(env: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    write(
-        env, tmp_path, "projects:\n  animals: {labels: [cat, dog]}\n  captions: {subjective: true}\n"
-    )
+    write(env, tmp_path, "projects:\n  animals: {labels: [cat, dog]}\n  captions: {subjective: true}\n")
     projects = load_settings().projects
     assert projects["animals"].labels == frozenset({"cat", "dog"})
     assert projects["captions"].labels is None
