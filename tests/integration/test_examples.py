@@ -117,7 +117,12 @@ async def stored(
     applied = -1
     while applied < (applied := pipeline.state.journal.applied):
         changes, following = pipeline.begin_checkpoint(APPENDED_MS, pipeline.wanted_tasks(), closed)
-        tables = {**outcome.rows, **changes.results, "source_progress": changes.progress, "state": changes.state}
+        tables = {
+            **outcome.rows,
+            **changes.results,
+            "source_progress": changes.progress,
+            "state": [*changes.intent, *changes.state],
+        }
         assert len(tables) == len(outcome.rows) + len(changes.results) + 2
         tables = {name: rows for name, rows in tables.items() if rows}
         await sink.write(tables)
