@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from detectors.evidence import CONFUSION, Evidence
-from detectors.forgetting import Change, Forgetting
+from detectors.forgetting import MAX_EXPONENT, Change, Forgetting
 from detectors.population import FIRST_ACCURACY, Population
 
 #: Kinds of tasks within a class: ordinary and hard.
 KINDS: Final = len(FIRST_ACCURACY)
-#: Clock readings are exponents of two: beyond this the counts are scaled down.
-MAX_EXPONENT: Final = 500.0
 #: Smallest divisor: a labeler who was never wrong cannot become so by a factor.
 TINY: Final = 1e-12
 #: Counts below it are rounding, and are not sent.

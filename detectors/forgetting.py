@@ -16,6 +16,8 @@ import math
 from typing import Final, NamedTuple
 
 DAY_MS: Final = 86_400_000
+#: Clock readings are exponents of two: beyond this, sums of what was counted are scaled down.
+MAX_EXPONENT: Final = 500.0
 #: The latest answers that are watched.
 WATCHED: Final = 64
 #: Numbers of the latest answers that are held against the longer memory: few see a large change soon, many a small one.

@@ -15,7 +15,7 @@ from detectors.confusion import ConfusionModel
 from detectors.confusion_counts import KINDS
 from detectors.consensus import NOTHING, Answer, Belief, Task, shared
 from detectors.evidence import ONE_COIN, RIGHT, WRONG, Evidence, as_one_coin
-from detectors.forgetting import Change, Forgetting, HalfLives
+from detectors.forgetting import MAX_EXPONENT, Change, Forgetting, HalfLives
 from detectors.population import FIRST_ANSWERS, Overdispersion, Population
 from detectors.sketches import DistinctSketch, hash64
 
@@ -25,8 +25,6 @@ CONCENTRATION_WEIGHT: Final = 300.0
 FIRST_ESTIMATE: Final = 50
 GROWTH: Final = 1.25
 MAX_SAMPLE: Final = 2_000
-#: Clock readings are exponents of two: beyond this the sums are scaled down.
-MAX_EXPONENT: Final = 500.0
 
 
 class Coin:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from detectors.consensus import Answer
 from detectors.evidence import RATING, Evidence
-from detectors.forgetting import Forgetting
+from detectors.forgetting import MAX_EXPONENT, Forgetting
 
 #: How many ratings' worth of information it is that a labeler has no bias; that its variance is the middle one.
 BIAS_RATINGS: Final = 5.0
@@ -21,8 +21,6 @@ VARIANCE_RATINGS: Final = 10.0
 ROUNDING: Final = 1.0 / 12.0
 #: Accuracies at least this far from 0 and 1.
 MARGIN: Final = 1e-6
-#: Clock readings are exponents of two: beyond this the sums are scaled down.
-MAX_EXPONENT: Final = 500.0
 
 
 class Law(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from detectors.consensus import Answer
 from detectors.evidence import Evidence
-from detectors.forgetting import Forgetting
+from detectors.forgetting import MAX_EXPONENT, Forgetting
 
 #: Names of sums in evidence; a label follows ``ANSWER``, one of the others' sums ``PEERS``.
 ANSWER: Final = "answer:"
@@ -27,8 +27,6 @@ STABILITY_REPEATS: Final = 4.0
 #: Share of repeats that give the same answer before there is data, and how many repeats that is worth.
 FIRST_STABILITY: Final = 0.8
 FIRST_REPEATS: Final = 20.0
-#: Clock readings are exponents of two: beyond this the sums are scaled down.
-MAX_EXPONENT: Final = 500.0
 
 
 class Voice:
