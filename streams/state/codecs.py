@@ -18,7 +18,7 @@ from streams.state.position import Position
 CODEC_VERSIONS: Final = {
     "position": 1,
     "task": 2,
-    "window": 2,
+    "window": 3,
     "handling_time": 1,
     "review": 1,
     "reviews_applied": 1,
@@ -28,7 +28,7 @@ CODEC_VERSIONS: Final = {
     "confidence": 1,
 }
 #: Older versions that this code still reads.
-READ_AS_WELL: Final = {"task": {1}, "window": {1}}
+READ_AS_WELL: Final = {"task": {1}, "window": {1, 2}}
 
 _SUMS: Final = (
     "annotations",
@@ -43,6 +43,13 @@ _SUMS: Final = (
     "forecast_seen",
     "forecast_microseconds",
     "forecast_error_microseconds",
+    "interval_seen",
+    "covered_50",
+    "covered_90",
+    "width_90_log_micro",
+    "n_too_fast",
+    "n_too_slow",
+    "n_time_flagged",
 )
 #: An answer's fields, in the order of its constructor.
 _ANSWER_FIELDS: Final = tuple(one.name for one in fields(Answer))
@@ -225,6 +232,7 @@ def encode_window(partial: Partial) -> str:
 
 
 def decode_window(key: str, payload: str) -> tuple[WindowKey, Partial]:
+    """A partial of any version: before 2 there was no agreement, before 3 no intervals; sums that are missing are 0."""
     start_ms, project_id, task_type, vendor_id, first_offset = read_key(key)
     value: dict[str, Any] = orjson.loads(payload)
     partial = Partial(

@@ -86,4 +86,11 @@ def partial_row(key: WindowKey, partial: Partial, partition: int) -> WindowParti
         partial.labelers.hashes(),
         dict(partial.label_histogram),
         *partial.agreement.to_plain(),
+        partial.interval_seen,
+        partial.covered_50,
+        partial.covered_90,
+        partial.width_90_log_micro,
+        partial.n_too_fast,
+        partial.n_too_slow,
+        partial.n_time_flagged,
     )

@@ -18,7 +18,7 @@ from detectors.consensus import Answer, Task, Truth
 from detectors.forgetting import HalfLives
 from detectors.handling_time import HandlingTimeModel, Queue
 from detectors.sketches import KEPT_HASHES, DistinctSketch, hash64
-from detectors.windows import MAX_HISTOGRAM_LABELS, Observation, Partial, WindowKey, Windows
+from detectors.windows import MAX_HISTOGRAM_LABELS, IntervalOutcome, Observation, Partial, WindowKey, Windows
 from streams.state import codecs
 
 Step = tuple[int, str, str, float]
@@ -149,7 +149,8 @@ def load_windows(stored: Any) -> Windows:
 def feed_partial(partial: Partial, step: Step) -> Any:
     offset, name, label, seconds = step
     before = partial.annotations
-    seen = Observation(name, name, (label,), int(seconds * 1e6), None, None, None, False)
+    interval = IntervalOutcome(label == "a", label != "b", int(seconds * 1e5), label == "a", label == "b")
+    seen = Observation(name, name, (label,), int(seconds * 1e6), None, None, None, False, interval, label == "c")
     partial.add(seen, offset=offset, late=False)
     return before
 
