@@ -241,21 +241,21 @@ def supply_of(history: Sequence[Work], start_ms: int, now_ms: int) -> Supply:
         now_ms: later than that.
 
     Raises:
-        ValueError: nothing in the history lies between the two, or there is no time between them.
+        ValueError: no work lies between the two, or there is no time between them.
 
     >>> supply = supply_of([Work("ana", 9 * HOUR_MS, 10, 1_800.0)], start_ms=0, now_ms=4 * DAY_MS)
     >>> supply.hours.shape, float(supply.hours[0, 9]), supply.usual_labelers
     ((4, 24), 0.5, 1.0)
     """
     span = now_ms - start_ms
-    inside = [work for work in history if start_ms <= work.at_ms <= now_ms]
+    inside = [work for work in history if start_ms <= work.at_ms <= now_ms and work.seconds > 0]
     if span <= 0 or not inside:
         raise ValueError("no history before now")
     by_days = span >= DAYS_FROM * DAY_MS
     unit_ms = DAY_MS if by_days else max(SHORTEST_SLICE_MS, math.ceil(span / SLICES))
     slots = 24 if by_days else 1
     # Only whole units count, or the first would look idle before the history began; unless all the work is in that one.
-    units = span // unit_ms
+    units = max(1, span // unit_ms)
     if now_ms - max(work.at_ms for work in inside) > units * unit_ms:
         units += 1
     hours = np.zeros((units, slots))

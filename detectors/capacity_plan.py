@@ -118,7 +118,7 @@ def simulate(
     >>> [round(ms / DAY_MS, 1) for ms in interval(futures.done_ms)]
     [7.3, 8.8, 10.0, 11.2, 13.9]
     >>> futures.labelers_for(0.5), futures.labelers_for(0.9)
-    (7, 10)
+    (6, 8)
     """
     need = pace.draw(remaining, draws, rng) * remaining / 3_600
     each = supply.per_labeler()
