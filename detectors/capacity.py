@@ -27,9 +27,9 @@ DAYS_FROM: Final = 3
 #: Slices that a history too short for days is cut into, none shorter than `SHORTEST_SLICE_MS`.
 SLICES: Final = 24
 SHORTEST_SLICE_MS: Final = 300_000
-#: What is assumed of a project before it is known: labelers differ in speed by about half, and so do their days. Worth
+#: What is assumed of a project before it is known: labelers differ in speed by a third or so, and so do days. Worth
 #: as much as that many labelers or days; without it one labeler's history would be an interval without width.
-PRIOR_RELATIVE_SD: Final = 0.5
+PRIOR_RELATIVE_SD: Final = 0.3
 PRIOR_WEIGHT: Final = 3.0
 #: Log spread of what the history cannot show: another day's work, where it has only hours; another month's, where it
 #: has days.
@@ -106,7 +106,7 @@ def expected_pace(history: Sequence[Work], unit_ms: int = DAY_MS) -> Pace:
     ...             seconds = (20 + labeler) * (slower if day >= 21 else 1.0)
     ...             yield Work(f"l{labeler}", day * DAY_MS, 40, 40 * seconds, 40 * seconds)
     >>> [round(expected_pace(list(month(slower))).seconds, 1) for slower in (1.0, 1.1, 1.6)]
-    [24.5, 25.1, 35.5]
+    [24.5, 25.1, 37.7]
     >>> round(pace_of(list(month(1.6))).seconds, 1)
     28.2
     """
@@ -254,8 +254,8 @@ def supply_of(history: Sequence[Work], start_ms: int, now_ms: int) -> Supply:
     by_days = span >= DAYS_FROM * DAY_MS
     unit_ms = DAY_MS if by_days else max(SHORTEST_SLICE_MS, math.ceil(span / SLICES))
     slots = 24 if by_days else 1
-    # Only whole units count, or the first would look idle before the history began; unless all the work is in that one.
-    units = max(1, span // unit_ms)
+    # A first unit of which less than half is history would look idle; it counts only if all the work is in it.
+    units = max(1, math.floor(span / unit_ms + 0.5))
     if now_ms - max(work.at_ms for work in inside) > units * unit_ms:
         units += 1
     hours = np.zeros((units, slots))

@@ -16,13 +16,14 @@ _OF_PEOPLE: Final = (
     " AND submitted_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
 )
 _SINCE: Final = " AND submitted_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
-#: Five minutes of a labeler's work are one row: the forecast looks no closer.
+#: Five minutes of a labeler's work are one row: the forecast looks no closer. Where a time is not trusted, such as that
+#: of an unfinished lunch, its forecast stands in for it.
 _WORK: Final = f"""
 SELECT
     labeler_id,
     toUnixTimestamp64Milli(max(s.submitted_at)) AS at_ms,
     countIf(NOT s.is_revision) AS annotations,
-    sum(s.handling_seconds) AS seconds,
+    sum(if(s.time_flag = '', s.handling_seconds, ifNull(s.expected_handling_seconds, 0))) AS seconds,
     if(count() = count(s.expected_handling_seconds), sum(s.expected_handling_seconds), NULL) AS expected_seconds
 FROM annotation_scores_current AS s
 WHERE {_OF_PEOPLE}{_SINCE}

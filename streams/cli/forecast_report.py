@@ -150,7 +150,8 @@ def _made_from(forecast: Forecast) -> str:
         f"{forecast.begun.tasks:,} begun tasks; {forecast.seconds:.1f} s an annotation. Made from "
         f"{history.annotations:,} annotations by {history.labelers:,} labelers in {_hours(history.hours)} "
         f"labeler-hours from {moment(history.from_ms)} to {moment(question.now_ms)}; "
-        f"{history.supply.usual_labelers:.1f} labelers a worked {unit}, {history.worked:,} of {len(history.supply.labelers):,} worked; seed {question.seed}."
+        f"{history.supply.usual_labelers:.1f} labelers a "
+        f"worked {unit}, {history.worked:,} of {len(history.supply.labelers):,} worked; seed {question.seed}."
     )
 
 

@@ -31,7 +31,8 @@ PEOPLE = ("ana", "ben", "cy", "dee", "eve", "'; DROP TABLE state; --")
 def row(at: datetime, task: str, labeler: str, seconds: float = 60.0, **overrides: Any) -> AnnotationScoreRow:
     made = AnnotationScoreRow(
         "captions", "image_caption", "acme", to_ms(at), task, f"{task}/{labeler}/{at}", labeler, "human", "class",
-        "cat", None, None, None, to_ms(at) - int(seconds * 1_000), seconds, seconds, False, False, to_ms(at), 0, to_ms(at),
+        "cat", None, None, None, to_ms(at) - int(seconds * 1_000), seconds, seconds, False, False, to_ms(at), 0,
+        to_ms(at),
     )  # fmt: skip
     return made._replace(**overrides)
 
@@ -53,7 +54,7 @@ def extras() -> Iterator[AnnotationScoreRow]:
     yield row(last, "begun-1", "ana", 0.0)
     yield row(last, "begun-1", "ben", 0.0)
     yield row(last, "begun-1", "ben", 0.0, event_id="again", is_revision=True)
-    yield row(last, "begun-2", "cy", 0.0)
+    yield row(last, "begun-2", "cy", 9e6, expected_handling_seconds=0.0, time_flag="idle")
     yield row(last, "begun-2", "gpt", 9e6, labeler_kind="model")
     yield row(last, "other", "zoe", 9e6, project_id="sounds")
     yield row(NOW + timedelta(days=1), "later", "ana", 9e6)
@@ -136,6 +137,18 @@ def test_people_are_told_in_words(run: Any) -> None:
 def test_the_same_seed_gives_the_same_answer(run: Any) -> None:
     assert run("--json").stdout == run("--json", "--seed", "0").stdout
     assert run("--json").stdout != run("--json", "--seed", "1").stdout
+
+
+def test_the_week_is_that_of_the_view(run: Any, stack: EmbeddedStack, database: str) -> None:
+    sql = (
+        "SELECT hour_of_week, sum(labeler_hours) FROM capacity_by_hour"
+        " WHERE project_id = 'captions' AND labeler_kind = 'human' AND hour < {now:DateTime('UTC')}"
+        " GROUP BY hour_of_week HAVING sum(labeler_hours) > 0"
+    )
+    with session(ClickHouseSettings(url=stack.clickhouse_url, database=database)) as client:
+        shown = dict(client.query(sql, parameters={"now": NOW}).result_rows)
+    week = [hours for day in json.loads(run("--json").stdout)["labeler_hours_by_hour_of_week"] for hours in day]
+    assert {hour: hours for hour, hours in enumerate(week) if hours} == pytest.approx(shown, abs=0.001)
 
 
 def test_history_that_counts_can_be_cut(run: Any) -> None:
