@@ -19,7 +19,7 @@ from detectors.conformal import Conformal
 from detectors.handling_time import SMALLEST_SECONDS, Queue
 from detectors.labeler_speed import Speed, SpeedEvidence, SpeedKey, Speeds
 from detectors.pending_pages import PendingPages
-from detectors.queue_level import Differences, QueueLevels
+from detectors.queue_level import Differences, QueueLevel, QueueLevels
 from detectors.robust_regression import RobustRegression
 from detectors.time_features import TaskEffects, TaskNumbers
 
@@ -37,8 +37,8 @@ FIRST_WEIGHTS: Final = {
 }  # fmt: skip
 #: The same for the size of errors.
 FIRST_SPREAD_WEIGHTS: Final = {"spread": 0.6, "spread_recent": 0.15, "new": 0.5}
-#: Intervals grow with this power of the error expected. Below 1, those of erratic labelers cover a little less and those
-#: of steady ones a little more, which makes them narrower on average (the density at their ends becomes more alike).
+#: Intervals grow with this power of the error expected. Below 1, those of erratic labelers cover a little less and
+#: those of steady ones a little more, which makes them narrower on average: the densities at their ends are more alike.
 SPREAD_POWER: Final = 0.8
 #: Errors (of logarithms) are at least this when their size is learned.
 LEAST_ERROR: Final = 0.1
@@ -107,6 +107,10 @@ class Timing(NamedTuple):
 class _Forecast(NamedTuple):
     """A forecast on the log scale, and what it was made from."""
 
+    queue: QueueLevel
+    calibration: Conformal
+    half: tuple[float, float]
+    most: tuple[float, float]
     task: int
     base: float
     level: float
@@ -114,9 +118,6 @@ class _Forecast(NamedTuple):
     spread_base: float
     spread_features: dict[str, float]
     scale: float
-    half: tuple[float, float]
-    most: tuple[float, float]
-    calibration: Conformal
 
 
 class ExpectedTimes:
@@ -130,7 +131,7 @@ class ExpectedTimes:
     >>> ann = model.forecast(Work("ann", "p", "caption", "v", "t9", 4_000_000, 4_000_000, None))
     >>> bob = model.forecast(Work("bob", "p", "caption", "v", "t9", 4_000_000, 4_000_000, None))
     >>> round(ann.seconds), round(bob.seconds), bob.low_90 < bob.low_50 < bob.seconds < bob.high_50 < bob.high_90
-    (22, 42, True)
+    (22, 44, True)
     """
 
     def __init__(self) -> None:
@@ -154,12 +155,12 @@ class ExpectedTimes:
         for due in self._pending.due(page, work.submitted_ms):
             self._learn(due)
         forecast = self._forecast(work, learn=work.seconds is not None)
-        expected = self._expectation(work, forecast)
+        expected = _expectation(forecast)
         if work.seconds is None:
             return Timing(expected)
         log_seconds = math.log(max(work.seconds, SMALLEST_SECONDS))
         if work.is_page_time:
-            log_seconds -= self._levels.get(_queue(work)).log_rows
+            log_seconds -= forecast.queue.log_rows
         pace = log_seconds - forecast.level
         score = pace / forecast.scale
         in_half = forecast.half[0] <= score <= forecast.half[1]
@@ -167,14 +168,18 @@ class ExpectedTimes:
         observation = [
             *(work.labeler_id, work.project_id, work.task_type, work.vendor_id, work.labeler_kind),
             *(work.started_ms, work.submitted_ms, math.log(max(work.seconds, SMALLEST_SECONDS)), work.is_page_time),
-            *(*forecast[:7], not in_half, not in_most),
+            *(*forecast[4:], not in_half, not in_most),
         ]
         self._pending.add(page, work.submitted_ms, observation)
         return Timing(expected, forecast.calibration.rank(score), pace, in_half, in_most)
 
+    def features(self, work: Work) -> dict[str, float]:
+        """What the level of a forecast is made from, by name."""
+        return dict(self._forecast(work).features)
+
     def forecast(self, work: Work) -> Expectation:
         """Forecast without learning anything."""
-        return self._expectation(work, self._forecast(work))
+        return _expectation(self._forecast(work))
 
     def speed_evidence(self, key: SpeedKey) -> SpeedEvidence | None:
         """What this source partition knows of a labeler's speed; None if nothing."""
@@ -193,13 +198,8 @@ class ExpectedTimes:
         """Labelers whose speed evidence changed since the last call."""
         return self._speeds.take_changed()
 
-    def _expectation(self, work: Work, forecast: _Forecast) -> Expectation:
-        level, scale = forecast.level, forecast.scale
-        ends = [math.exp(level + scale * end) for end in (*forecast.half, *forecast.most)]
-        return Expectation(math.exp(level), *ends, self._levels.get(_queue(work)).learned)
-
     def _forecast(self, work: Work, *, learn: bool = False) -> _Forecast:
-        queue = self._levels.get(_queue(work))
+        queue = self._levels.get(Queue(work.project_id, work.task_type, work.labeler_kind))
         key = SpeedKey(work.labeler_id, work.project_id, work.task_type)
         speed, heard = self._speeds.get(key), self._speeds.heard(key)
         alike = self._differences.pages_worth()
@@ -251,8 +251,8 @@ class ExpectedTimes:
         typed = self._typed.get(work.task_type)
         calibration = typed if typed is not None and typed.seen >= ENOUGH_SCORES else self._pooled
         return _Forecast(
-            task, queue.level, level, features, self._log_error, spread_features,
-            math.exp(SPREAD_POWER * log_error), *calibration.intervals(), calibration,
+            queue, calibration, *calibration.intervals(),
+            task, queue.level, level, features, self._log_error, spread_features, math.exp(SPREAD_POWER * log_error),
         )  # fmt: skip
 
     def _learn(self, page: list[list[Any]]) -> None:
@@ -362,8 +362,17 @@ class ExpectedTimes:
         self._pending.load(state["pending"])
 
 
-def _queue(work: Work) -> Queue:
-    return Queue(work.project_id, work.task_type, work.labeler_kind)
+def _expectation(forecast: _Forecast) -> Expectation:
+    level, scale = forecast.level, forecast.scale
+    half, most = forecast.half, forecast.most
+    return Expectation(
+        math.exp(level),
+        math.exp(level + scale * half[0]),
+        math.exp(level + scale * half[1]),
+        math.exp(level + scale * most[0]),
+        math.exp(level + scale * most[1]),
+        forecast.queue.learned,
+    )
 
 
 def _limited(log_seconds: float) -> float:

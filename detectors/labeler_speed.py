@@ -83,8 +83,11 @@ class Speed:
 
     __slots__ = ("_arrived", "_sorted", "lasting", "pages", "recent", "seen_ms", "session", "spread", "spread_recent")
 
-    def __init__(self, state: Iterable[Any] = (0, 0.0, 0.0, 0.0, 0.0, 0, -1), latest: Iterable[float] = ()) -> None:
-        (self.pages, self.recent, self.lasting, self.spread, self.spread_recent, self.session, self.seen_ms) = state
+    def __init__(
+        self, levels: tuple[float, ...] = (0.0,) * 4, counts: tuple[int, ...] = (0, 0, -1), latest: Iterable[float] = ()
+    ) -> None:
+        self.recent, self.lasting, self.spread, self.spread_recent = levels
+        self.pages, self.session, self.seen_ms = counts
         self._arrived = deque(latest, maxlen=KEPT_PAGES)
         self._sorted = sorted(self._arrived)
 
@@ -123,8 +126,8 @@ class Speed:
 
     def dump(self) -> list[Any]:
         """As plain values, in the order of the constructor."""
-        state = [self.pages, self.recent, self.lasting, self.spread, self.spread_recent, self.session, self.seen_ms]
-        return [state, list(self._arrived)]
+        levels = [self.recent, self.lasting, self.spread, self.spread_recent]
+        return [levels, [self.pages, self.session, self.seen_ms], list(self._arrived)]
 
 
 def _clipped(value: float, most: float) -> float:
@@ -189,5 +192,5 @@ class Speeds:
 
     def load(self, state: list[Any]) -> None:
         """Continue from dumped state."""
-        self._own = OrderedDict((SpeedKey(*key), Speed(values, latest)) for key, values, latest in state)
+        self._own = OrderedDict((SpeedKey(*key), Speed(*values)) for key, *values in state)
         self._changed.clear()

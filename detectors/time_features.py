@@ -93,16 +93,14 @@ class TaskNumbers:
     >>> for seconds in range(1, 101):
     ...     _ = numbers.standardised("clips", {"duration": seconds}, learn=True)
     >>> numbers.standardised("clips", {"duration": 100})
-    {'clips duration': 1.07}
+    {'clips duration': 1.092}
     """
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, list[Any]]] = {}
         """Task type and name to how many were seen, mean, variance, and name of the result."""
 
-    def standardised(
-        self, task_type: str, features: Mapping[str, object], *, learn: bool = False
-    ) -> dict[str, float]:
+    def standardised(self, task_type: str, features: Mapping[str, object], *, learn: bool = False) -> dict[str, float]:
         """Deviations from the mean in standard deviations, by task type and name."""
         known = self._seen.get(task_type)
         if known is None:
