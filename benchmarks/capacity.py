@@ -1,9 +1,10 @@
 """Forecasts of labeler-hours and of the finishing date, back-tested on real sets that have a clock.
 
-    python -m benchmarks.capacity [--data DIR] [--since-days 28] [--seeds 20] [--json]
+    python -m benchmarks.capacity [--data DIR] [--cut SHARE ...] [--since-days 28] [--seeds 20] [--json]
 
-Each set is cut at 30, 50 and 70 % of its annotations and of its time, and the rest is forecast from what came before;
-how many annotations are missing is known. Beside it: mean and rate of the history, as if annotations were independent.
+Each set is cut at 30, 50 and 70 % (or --cut) of its annotations and of its time, and the rest is forecast from what
+came before; how many annotations are missing is known. Beside it: mean and rate of the history, as if annotations were
+independent.
 Cuts of one set overlap, so that six sets are fewer than thirty-six forecasts. An invented team with office hours shows
 what the same forecast is worth where people do not come in campaigns.
 """
@@ -27,7 +28,7 @@ from rich.table import Table
 from detectors.capacity import Work
 from detectors.capacity_plan import Interval
 from schemas.events import AnnotationEvent
-from streams.evaluate.capacity import Coverage, Cut, Outcome, backtest, coverage, steady_workforce, works_of
+from streams.evaluate.capacity import CUTS, Coverage, Cut, Outcome, backtest, coverage, steady_workforce, works_of
 from streams.sources.figure_eight import FigureEight
 from streams.sources.source import SourceError
 
@@ -121,10 +122,19 @@ def as_object(cuts: Cuts) -> dict[str, Any]:
 
 @click.command(help=(__doc__ or "").partition("\n")[0])
 @click.option("--data", type=click.Path(path_type=Path), help=f"Folder of the sets; also {DATA_VARIABLE}.")
+@click.option(
+    "--cut",
+    "shares",
+    multiple=True,
+    default=CUTS,
+    show_default=True,
+    type=click.FloatRange(0.05, 0.95),
+    help="Share of annotations, and of time, after which is forecast; repeatable.",
+)
 @click.option("--since-days", default=28.0, show_default=True, help="History before a cut that counts.")
 @click.option("--seeds", default=20, show_default=True, type=click.IntRange(min=0), help="Invented teams.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
-def main(data: Path | None, since_days: float, seeds: int, as_json: bool) -> None:
+def main(data: Path | None, shares: tuple[float, ...], since_days: float, seeds: int, as_json: bool) -> None:
     folder = data or Path(os.environ.get(DATA_VARIABLE) or REPO.parent / "shared" / "data")
     if not folder.is_dir():
         raise click.ClickException(
@@ -136,13 +146,13 @@ def main(data: Path | None, since_days: float, seeds: int, as_json: bool) -> Non
         for name in SETS:
             progress.update(task, advance=1, description=name)
             try:
-                cuts[name] = list(backtest(read(folder, name), seed=0, since_days=since_days))
+                cuts[name] = list(backtest(read(folder, name), 0, since_days, shares))
             except SourceError as error:
                 raise click.ClickException(str(error)) from None
         for seed in range(seeds):
             progress.update(task, advance=1, description="invented team")
             team = steady_workforce(np.random.default_rng(seed))
-            cuts.setdefault("invented team", []).extend(backtest(team, seed, since_days))
+            cuts.setdefault("invented team", []).extend(backtest(team, seed, since_days, shares))
     if as_json:
         click.echo(json.dumps(as_object(cuts)))
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -25,9 +25,13 @@ By = Literal["annotations", "time"]
 _NORMAL: Final = tuple(statistics.NormalDist().inv_cdf(q) for q in (0.05, 0.25, 0.5, 0.75, 0.95))
 
 
-def works_of(events: Iterable[AnnotationEvent]) -> list[Work]:
-    """Annotations as work, in order of submission, without forecasts."""
-    works = [Work(event.labeler_id, to_ms(event.submitted_at), 1, event.handling_seconds) for event in events]
+def works_of(
+    events: Iterable[AnnotationEvent], expect: Callable[[AnnotationEvent], float | None] = lambda event: None
+) -> list[Work]:
+    """Annotations as work, in order of submission; ``expect`` gives the forecast of each, asked in their given order."""
+    works = [
+        Work(event.labeler_id, to_ms(event.submitted_at), 1, event.handling_seconds, expect(event)) for event in events
+    ]
     return sorted(works, key=lambda work: work.at_ms)
 
 
@@ -52,17 +56,20 @@ class Cut:
     days: Outcome
 
 
-def backtest(works: Sequence[Work], seed: int, since_days: float = math.inf) -> Iterator[Cut]:
+def backtest(
+    works: Sequence[Work], seed: int, since_days: float = math.inf, cuts: Sequence[float] = CUTS
+) -> Iterator[Cut]:
     """Forecasts at each cut, by share of the annotations and by share of the time.
 
     Args:
         works: in order of time, single annotations.
         since_days: how much history before the cut counts. A cut without any within it is left out.
+        cuts: shares above 0 and below 1.
     """
     by: By
     first, last = works[0].at_ms, works[-1].at_ms
     for by in ("annotations", "time"):
-        for share in CUTS:
+        for share in cuts:
             at = works[int(share * len(works)) - 1].at_ms + 1 if by == "annotations" else None
             now_ms = int(first + share * (last - first)) if at is None else at
             start_ms = max(first, now_ms - int(min(since_days, 36_500) * DAY_MS))

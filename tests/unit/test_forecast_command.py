@@ -126,13 +126,18 @@ def test_the_report_has_figures_the_week_and_their_origin(capsys: pytest.Capture
 def test_campaigns_short_histories_and_silence_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     campaign = [work for work in every_day() if (work.at_ms - START_MS) // DAY_MS % 3 == 0]
     (said,) = warnings(ask(campaign))
-    assert "people came on 10 of 28 days" in said
+    assert "people came unevenly, and on 10 of 28 days" in said
+    burst = [
+        work._replace(seconds=work.seconds * (9 if work.at_ms < START_MS + 7 * DAY_MS else 1)) for work in every_day()
+    ]
+    (said,) = warnings(ask(burst))
+    assert "people came unevenly, and on 28 of 28 days" in said
     (said,) = warnings(ask(every_day(2), now_ms=START_MS + 2 * DAY_MS))
     assert "less than three days of history" in said
     assert "nobody has worked for 8 days" in warnings(ask(every_day(20)))[-1]
     assert warnings(ask(every_day())) == []
     print_report(ask(campaign))
-    assert capsys.readouterr().err.startswith("Note: people came on 10 of 28 days")
+    assert capsys.readouterr().err.startswith("Note: people came unevenly, and on 10 of 28 days")
 
 
 def test_an_unknown_project_names_some_that_are_known() -> None:
