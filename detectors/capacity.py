@@ -32,8 +32,8 @@ SHORTEST_SLICE_MS: Final = 300_000
 PRIOR_RELATIVE_SD: Final = 0.3
 PRIOR_WEIGHT: Final = 3.0
 #: Log spread of what the history cannot show: another day's work, where it has only hours; another month's, where it
-#: has days. Without the former, 90 % intervals of the labeler-hours of crowds over hours held in 67 % of back-tests; with
-#: it in 96 %, and in 91 % at other cuts than those it was chosen on (docs/capacity.md).
+#: has days. Without the former, 90 % intervals of the labeler-hours of crowds over hours held in 67 % of back-tests;
+#: with it in 96 %, and in 91 % at other cuts than those it was chosen on (docs/capacity.md).
 DRIFT_OF_HOURS: Final = 0.3
 DRIFT_OF_DAYS: Final = 0.05
 #: Share of the annotations that is taken for recent when forecasts are asked whether work has become slower.

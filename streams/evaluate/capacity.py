@@ -28,7 +28,7 @@ _NORMAL: Final = tuple(statistics.NormalDist().inv_cdf(q) for q in (0.05, 0.25, 
 def works_of(
     events: Iterable[AnnotationEvent], expect: Callable[[AnnotationEvent], float | None] = lambda event: None
 ) -> list[Work]:
-    """Annotations as work, in order of submission; ``expect`` gives the forecast of each, asked in their given order."""
+    """Annotations as work, in order of submission; ``expect`` gives the forecast of each, asked in the given order."""
     works = [
         Work(event.labeler_id, to_ms(event.submitted_at), 1, event.handling_seconds, expect(event)) for event in events
     ]
