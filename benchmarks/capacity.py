@@ -25,12 +25,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from detectors.capacity import Work
+from detectors.capacity import Stint
 from detectors.capacity_plan import Interval
+from detectors.expected_time import ExpectedTimes
 from schemas.events import AnnotationEvent
 from streams.evaluate.capacity import CUTS, Coverage, Cut, Outcome, backtest, coverage, steady_workforce, works_of
 from streams.sources.figure_eight import FigureEight
 from streams.sources.source import SourceError
+from streams.timed_work import timed_work
 
 REPO = Path(__file__).parents[1]
 DATA_VARIABLE = "LABELWATCH_DATA"
@@ -49,8 +51,8 @@ GROUPS: Final = {
 }
 
 
-def read(data: Path, name: str) -> list[Work]:
-    """The work of one set.
+def read(data: Path, name: str) -> list[Stint]:
+    """The work of one set, each annotation with what the model of handling times expected of it.
 
     Raises:
         SourceError: a file is missing or not readable.
@@ -59,7 +61,9 @@ def read(data: Path, name: str) -> list[Work]:
     files = sorted(path for path in (data / folder).glob("*.csv.gz") if part in path.name)
     if not files:
         raise SourceError(f"{data / folder}: no *.csv.gz with {part!r} in its name")
-    return works_of(event for event in FigureEight(files, name, "work") if isinstance(event, AnnotationEvent))
+    model = ExpectedTimes()
+    events = (event for event in FigureEight(files, name, "work") if isinstance(event, AnnotationEvent))
+    return works_of(events, lambda event: model.observe(timed_work(event)).expected.seconds)
 
 
 Cuts = dict[str, list[Cut]]

@@ -42,7 +42,7 @@ RECENT_SHARE: Final = 0.25
 CHANGE_STANDARD_ERRORS: Final = 2.0
 
 
-class Work(NamedTuple):
+class Stint(NamedTuple):
     """Annotations of one labeler at one time: a single one, or those of a few minutes added up."""
 
     labeler_id: str
@@ -88,7 +88,7 @@ class Pace(NamedTuple):
         return self.variance / self.seconds**2 * (1 / self.annotations + 1 / remaining)
 
 
-def expected_pace(history: Sequence[Work], unit_ms: int = DAY_MS) -> Pace:
+def expected_pace(history: Sequence[Stint], unit_ms: int = DAY_MS) -> Pace:
     """The pace of a history, moved to where forecasts say that work has gone since, if it has plainly gone anywhere.
 
     Forecasts know who works how fast and what is being worked on, so their mean over the latest quarter, beside that of
@@ -105,7 +105,7 @@ def expected_pace(history: Sequence[Work], unit_ms: int = DAY_MS) -> Pace:
     ...     for day in range(28):
     ...         for labeler in range(10):
     ...             seconds = (20 + labeler) * (slower if day >= 21 else 1.0)
-    ...             yield Work(f"l{labeler}", day * DAY_MS, 40, 40 * seconds, 40 * seconds)
+    ...             yield Stint(f"l{labeler}", day * DAY_MS, 40, 40 * seconds, 40 * seconds)
     >>> [round(expected_pace(list(month(slower))).seconds, 1) for slower in (1.0, 1.1, 1.6)]
     [24.5, 25.1, 37.7]
     >>> round(pace_of(list(month(1.6))).seconds, 1)
@@ -133,7 +133,7 @@ def expected_pace(history: Sequence[Work], unit_ms: int = DAY_MS) -> Pace:
     return pace._replace(seconds=pace.seconds * moved, variance=pace.variance * moved**2)
 
 
-def pace_of(history: Sequence[Work], unit_ms: int = DAY_MS) -> Pace:
+def pace_of(history: Sequence[Stint], unit_ms: int = DAY_MS) -> Pace:
     """Mean handling time with its uncertainty by labeler and by day (Cameron, Gelbach & Miller 2011, two-way clusters).
 
     Args:
@@ -143,7 +143,7 @@ def pace_of(history: Sequence[Work], unit_ms: int = DAY_MS) -> Pace:
     Raises:
         ValueError: no annotation counts, or none took any time.
 
-    >>> one = [Work("ana", 0, 2, 60.0), Work("ben", DAY_MS, 2, 100.0), Work("ben", DAY_MS, 0, 20.0)]
+    >>> one = [Stint("ana", 0, 2, 60.0), Stint("ben", DAY_MS, 2, 100.0), Stint("ben", DAY_MS, 0, 20.0)]
     >>> pace = pace_of(one)
     >>> pace.seconds, pace.annotations, round(pace.degrees, 1)
     (45.0, 4, 4.0)
@@ -163,10 +163,10 @@ def pace_of(history: Sequence[Work], unit_ms: int = DAY_MS) -> Pace:
     return Pace(mean, days.variance + lasting, counted, degrees, drift)
 
 
-def _staying(history: Sequence[Work]) -> float:
+def _staying(history: Sequence[Stint]) -> float:
     """Share of the later half's annotations by labelers of the earlier half, less where there are few labelers.
 
-    >>> _staying([Work(name, at, 10, 1.0) for at in range(10) for name in ("ana", "ben", "cy")])
+    >>> _staying([Stint(name, at, 10, 1.0) for at in range(10) for name in ("ana", "ben", "cy")])
     0.5
     """
     ordered = sorted(history, key=lambda work: work.at_ms)
@@ -188,7 +188,7 @@ class _Clusters(NamedTuple):
     effective: float
 
 
-def _clusters(works: Iterable[tuple[object, Work]], mean: float) -> _Clusters:
+def _clusters(works: Iterable[tuple[object, Stint]], mean: float) -> _Clusters:
     """Variance of an annotation's share of the sum over clusters, and how many clusters of equal size that is."""
     sums: dict[object, tuple[int, float]] = {}
     for key, work in works:
@@ -233,7 +233,7 @@ class Supply:
         return each
 
 
-def supply_of(history: Sequence[Work], start_ms: int, now_ms: int) -> Supply:
+def supply_of(history: Sequence[Stint], start_ms: int, now_ms: int) -> Supply:
     """The labeler-hours of a history, by unit and slot.
 
     Args:
@@ -244,7 +244,7 @@ def supply_of(history: Sequence[Work], start_ms: int, now_ms: int) -> Supply:
     Raises:
         ValueError: no work lies between the two, or there is no time between them.
 
-    >>> supply = supply_of([Work("ana", 9 * HOUR_MS, 10, 1_800.0)], start_ms=0, now_ms=4 * DAY_MS)
+    >>> supply = supply_of([Stint("ana", 9 * HOUR_MS, 10, 1_800.0)], start_ms=0, now_ms=4 * DAY_MS)
     >>> supply.hours.shape, float(supply.hours[0, 9]), supply.usual_labelers
     ((4, 24), 0.5, 1.0)
     """
@@ -272,10 +272,10 @@ def supply_of(history: Sequence[Work], start_ms: int, now_ms: int) -> Supply:
     return Supply(unit_ms, hours, np.array([float(len(some)) for some in labelers]))
 
 
-def by_hour_of_week(history: Iterable[Work]) -> Array:
+def by_hour_of_week(history: Iterable[Stint]) -> Array:
     """Labeler-hours by weekday and hour, UTC; shape (7, 24), Monday first.
 
-    >>> week = by_hour_of_week([Work("ana", 1_767_603_600_000, 10, 1_800.0)])  # Monday 2026-01-05T09:00:00Z
+    >>> week = by_hour_of_week([Stint("ana", 1_767_603_600_000, 10, 1_800.0)])  # Monday 2026-01-05T09:00:00Z
     >>> float(week[0, 9]), float(week.sum())
     (0.5, 0.5)
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from detectors.capacity import Work
+from detectors.capacity import Stint
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -83,12 +83,12 @@ class WorkHistory:
         ((count, first, last),) = self._rows(_SPAN)
         return Span(first, last) if count else None
 
-    def work(self, since_ms: int) -> list[Work]:
+    def work(self, since_ms: int) -> list[Stint]:
         """Annotations submitted since then, those of a labeler within five minutes added up, in order of time.
 
         The time of a revision counts, the revision does not: it fills no place in the overlap.
         """
-        return [Work(*row) for row in self._rows(_WORK, since=since_ms)]
+        return [Stint(*row) for row in self._rows(_WORK, since=since_ms)]
 
     def begun(self, overlap: int, tasks: int) -> Begun:
         """Tasks with fewer than ``overlap`` answers of different labelers: the fullest, at most ``tasks``."""

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from detectors.capacity import DAY_MS, HOUR_MS, Work, expected_pace, supply_of
+from detectors.capacity import DAY_MS, HOUR_MS, Stint, expected_pace, supply_of
 from detectors.capacity_plan import Interval, interval, simulate
 from schemas.events import AnnotationEvent
 from schemas.times import to_ms
@@ -27,10 +27,10 @@ _NORMAL: Final = tuple(statistics.NormalDist().inv_cdf(q) for q in (0.05, 0.25, 
 
 def works_of(
     events: Iterable[AnnotationEvent], expect: Callable[[AnnotationEvent], float | None] = lambda event: None
-) -> list[Work]:
+) -> list[Stint]:
     """Annotations as work, in order of submission; ``expect`` gives the forecast of each, asked in the given order."""
     works = [
-        Work(event.labeler_id, to_ms(event.submitted_at), 1, event.handling_seconds, expect(event)) for event in events
+        Stint(event.labeler_id, to_ms(event.submitted_at), 1, event.handling_seconds, expect(event)) for event in events
     ]
     return sorted(works, key=lambda work: work.at_ms)
 
@@ -57,7 +57,7 @@ class Cut:
 
 
 def backtest(
-    works: Sequence[Work], seed: int, since_days: float = math.inf, cuts: Sequence[float] = CUTS
+    works: Sequence[Stint], seed: int, since_days: float = math.inf, cuts: Sequence[float] = CUTS
 ) -> Iterator[Cut]:
     """Forecasts at each cut, by share of the annotations and by share of the time.
 
@@ -82,8 +82,8 @@ def backtest(
 def _cut(
     share: float,
     by: By,
-    history: Sequence[Work],
-    rest: Sequence[Work],
+    history: Sequence[Stint],
+    rest: Sequence[Stint],
     start_ms: int,
     now_ms: int,
     rng: np.random.Generator,
@@ -103,10 +103,10 @@ def _cut(
     return Cut(share, by, len(rest), hours, days)
 
 
-def naive_hours(history: Sequence[Work], remaining: int) -> Interval:
+def naive_hours(history: Sequence[Stint], remaining: int) -> Interval:
     """Mean handling time times what remains; the interval as if annotations were independent.
 
-    >>> [round(q, 2) for q in naive_hours([Work("a", 0, 1, 30.0), Work("b", 1, 1, 42.0)], 100)]
+    >>> [round(q, 2) for q in naive_hours([Stint("a", 0, 1, 30.0), Stint("b", 1, 1, 42.0)], 100)]
     [0.72, 0.89, 1.0, 1.11, 1.28]
     """
     seconds = [work.seconds for work in history]
@@ -164,7 +164,7 @@ _PRESENT: Final = 0.85
 _START_MS: Final = 1_767_571_200_000  # Monday 2026-01-05T00:00:00Z
 
 
-def steady_workforce(rng: np.random.Generator, days: int = 56) -> list[Work]:
+def steady_workforce(rng: np.random.Generator, days: int = 56) -> list[Stint]:
     """Work of people with office hours, invented: what crowds are not, and paid teams are more like.
 
     Twelve people of different speed come on 85 % of the weekdays and work from 3 to 7 hours at times between 8 and 17.
@@ -181,5 +181,5 @@ def steady_workforce(rng: np.random.Generator, days: int = 56) -> list[Work]:
             while at < end:
                 seconds = float(speed * math.exp(0.6 * rng.standard_normal()))
                 at += int(seconds * 1_000)
-                works.append(Work(f"person-{person}", at, 1, seconds))
+                works.append(Stint(f"person-{person}", at, 1, seconds))
     return sorted(works, key=lambda work: work.at_ms)

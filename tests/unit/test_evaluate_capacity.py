@@ -10,16 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import capacity as benchmark
-from detectors.capacity import DAY_MS, Work
+from detectors.capacity import DAY_MS, Stint
 from streams.evaluate.capacity import backtest, coverage, naive_days, steady_workforce
 
 
 @pytest.fixture(scope="module")
-def team() -> list[Work]:
+def team() -> list[Stint]:
     return steady_workforce(np.random.default_rng(4), days=28)[::10]
 
 
-def test_each_cut_forecasts_what_is_left_from_what_came_before(team: list[Work]) -> None:
+def test_each_cut_forecasts_what_is_left_from_what_came_before(team: list[Stint]) -> None:
     cuts = list(backtest(team, seed=1))
     assert [(cut.by, cut.share) for cut in cuts] == [
         (by, share) for by in ("annotations", "time") for share in (0.3, 0.5, 0.7)
@@ -31,7 +31,7 @@ def test_each_cut_forecasts_what_is_left_from_what_came_before(team: list[Work])
         assert cut.days.actual == pytest.approx((team[-1].at_ms - team[-cut.remaining - 1].at_ms - 1) / DAY_MS)
 
 
-def test_a_steady_team_is_forecast_well(team: list[Work]) -> None:
+def test_a_steady_team_is_forecast_well(team: list[Stint]) -> None:
     cuts = list(backtest(team, seed=1))
     hours = coverage([(cut.hours.actual, cut.hours.ours) for cut in cuts])
     days = coverage([(cut.days.actual, cut.days.ours) for cut in cuts])
@@ -41,7 +41,7 @@ def test_a_steady_team_is_forecast_well(team: list[Work]) -> None:
     assert hours.ratio_90 < 2
 
 
-def test_nothing_of_what_follows_is_known(team: list[Work]) -> None:
+def test_nothing_of_what_follows_is_known(team: list[Stint]) -> None:
     first = next(iter(backtest(team, seed=1)))
     keep = len(team) - first.remaining
     changed = [*team[:keep], *(work._replace(seconds=work.seconds * 9) for work in team[keep:])]
@@ -50,14 +50,14 @@ def test_nothing_of_what_follows_is_known(team: list[Work]) -> None:
     assert other.hours.actual == pytest.approx(9 * first.hours.actual)
 
 
-def test_history_that_counts_is_cut(team: list[Work]) -> None:
+def test_history_that_counts_is_cut(team: list[Stint]) -> None:
     whole, cut = (list(backtest(team, 1, since))[2] for since in (100.0, 2.5))
     assert whole.remaining == cut.remaining
     assert cut.hours.ours != whole.hours.ours
 
 
 def test_a_cut_in_a_long_silence_is_left_out() -> None:
-    works = [Work("ana", at, 1, 30.0) for at in (0, 1_000, 2_000, 3_000, 100 * DAY_MS)]
+    works = [Stint("ana", at, 1, 30.0) for at in (0, 1_000, 2_000, 3_000, 100 * DAY_MS)]
     assert {cut.by for cut in backtest(works, 1, since_days=28)} == {"annotations"}
 
 

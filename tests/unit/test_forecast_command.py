@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from click.testing import CliRunner, Result
 
-from detectors.capacity import DAY_MS, HOUR_MS, Work
+from detectors.capacity import DAY_MS, HOUR_MS, Stint
 from detectors.capacity_plan import Interval
 from streams.cli import cli
 from streams.cli.forecast_report import as_object, print_object, print_report, sentence, warnings
@@ -31,13 +31,13 @@ NOW_MS = START_MS + 28 * DAY_MS
 class Remembered:
     """What `WorkHistory` would read."""
 
-    def __init__(self, works: list[Work], begun: Begun, projects: tuple[str, ...]) -> None:
+    def __init__(self, works: list[Stint], begun: Begun, projects: tuple[str, ...]) -> None:
         self.works, self.answers, self.names = works, begun, list(projects)
 
     def span(self) -> Span | None:
         return Span(self.works[0].at_ms, self.works[-1].at_ms) if self.works else None
 
-    def work(self, since_ms: int) -> list[Work]:
+    def work(self, since_ms: int) -> list[Stint]:
         return [work for work in self.works if work.at_ms >= since_ms]
 
     def begun(self, overlap: int, tasks: int) -> Begun:
@@ -47,16 +47,16 @@ class Remembered:
         return self.names
 
 
-def every_day(days: int = 28, each: int = 60) -> list[Work]:
+def every_day(days: int = 28, each: int = 60) -> list[Stint]:
     """Three people, an hour a day each in annotations of a minute, at 7 o'clock; START is that of a Monday."""
     return [
-        Work(name, START_MS + day * DAY_MS + 1_000, each, 60.0 * each)
+        Stint(name, START_MS + day * DAY_MS + 1_000, each, 60.0 * each)
         for day in range(days)
         for name in ("ana", "ben", "cy")
     ]
 
 
-def ask(works: list[Work], begun: Begun = GIVEN, projects: tuple[str, ...] = (), **overrides: int | None) -> Forecast:
+def ask(works: list[Stint], begun: Begun = GIVEN, projects: tuple[str, ...] = (), **overrides: int | None) -> Forecast:
     asked: dict[str, int | None] = {"tasks": 100, "overlap": 9, "now_ms": NOW_MS, "since_ms": START_MS, **overrides}
     question = Question("captions", **asked)  # type: ignore[arg-type]  # tests name them freely
     return answer(question, cast(WorkHistory, Remembered(works, begun, projects)))
@@ -89,7 +89,7 @@ def test_json_has_the_documented_keys_and_nothing_that_is_not_json(capsys: pytes
 
 
 def test_centuries_are_no_date() -> None:
-    found = ask([Work("ana", START_MS, 1, 9.0)], tasks=10_000_000)
+    found = ask([Stint("ana", START_MS, 1, 9.0)], tasks=10_000_000)
     assert math.isinf(found.done.median)
     assert as_object(found)["done_at"]["median"] is None
     assert "in over 100 years" in sentence(found)
