@@ -75,6 +75,15 @@ def test_with_the_labelers_needed_it_is_done_by_the_deadline() -> None:
     assert half < needed
 
 
+def test_labelers_needed_and_dates_come_from_the_same_futures() -> None:
+    deadline = 9.5 * DAY_MS
+    futures = simulate(PACE, weekdays(4), 20_000, np.random.default_rng(3), labelers=6, deadline_ms=deadline)
+    assert futures.labelers is not None
+    in_time = futures.done_ms <= deadline
+    assert 0.1 < in_time.mean() < 0.9
+    assert ((futures.labelers <= 6) == in_time).all()
+
+
 def test_no_number_of_labelers_meets_a_deadline_before_anybody_comes() -> None:
     futures = simulate(PACE, weekdays(4), 100, np.random.default_rng(3), deadline_ms=DAY_MS / 4)  # Monday, 6 o'clock
     assert futures.labelers_for(0.9) is None
