@@ -136,9 +136,12 @@ class Conformal:
         self.seen = 0
 
     def intervals(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Ends, as scores, of the 50 % and of the 90 % interval."""
+        """Ends, as scores, of the 50 % and of the 90 % interval: the first within the second, the forecast in both."""
         half, most = self._levels
-        return half.ends(self._window), most.ends(self._window)
+        low, high = most.ends(self._window)
+        low, high = min(low, 0.0), max(high, 0.0)
+        inner_low, inner_high = half.ends(self._window)
+        return (min(max(inner_low, low), 0.0), max(min(inner_high, high), 0.0)), (low, high)
 
     def rank(self, score: float) -> float:
         """Where a score stands among the recent ones, from 0 (fastest) to 1 (slowest)."""

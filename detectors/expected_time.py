@@ -26,6 +26,8 @@ from detectors.time_features import TaskEffects, TaskNumbers
 #: Below: too fast; above: too slow. One annotation in forty of ordinary work is either.
 TOO_FAST: Final = 0.025
 TOO_SLOW: Final = 0.975
+#: Labelers whose level over all queues is remembered; the one idle longest is forgotten beyond it.
+MAX_PERSONS: Final = 1_000
 #: Task types with intervals of their own, and the events after which they are used in place of the pooled ones.
 MAX_TASK_TYPES: Final = 12
 ENOUGH_SCORES: Final = 200
@@ -316,7 +318,7 @@ class ExpectedTimes:
         pages, level = self._persons.pop(labeler_id, (0, 0.0))
         level += (min(max(distance - level, -2.0), 2.0)) * max(0.1, 1.0 / (pages + 1.0))
         self._persons[labeler_id] = (pages + 1, round(level, 5))
-        if len(self._persons) > 1_000:
+        if len(self._persons) > MAX_PERSONS:
             self._persons.popitem(last=False)
 
     def _calibration(self, task_type: str) -> Conformal:
