@@ -76,7 +76,7 @@ def test_with_the_labelers_needed_it_is_done_by_the_deadline() -> None:
 
 
 def test_labelers_needed_and_dates_come_from_the_same_futures() -> None:
-    deadline = 9.5 * DAY_MS
+    deadline = 23.0 * DAY_MS
     futures = simulate(PACE, weekdays(4), 20_000, np.random.default_rng(3), labelers=6, deadline_ms=deadline)
     assert futures.labelers is not None
     in_time = futures.done_ms <= deadline
