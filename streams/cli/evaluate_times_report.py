@@ -41,9 +41,10 @@ def as_tables(report: Report) -> None:
     console.print(_intervals(report))
     console.print(
         f"first {BEGINNING} annotations of a labeler: mean absolute error {report.beginnings.ours:.2f} s, "
-        f"of the median of all {report.beginnings.global_median:.2f} s; {result.us_per_event:.1f} us of CPU an event",
+        f"of the median of all {report.beginnings.global_median:.2f} s",
         highlight=False,
     )
+    console.print(f"{result.us_per_event:.1f} us of CPU an event", highlight=False)
 
 
 def _methods(result: Evaluation) -> Table:
