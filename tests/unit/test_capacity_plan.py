@@ -77,7 +77,9 @@ def test_with_the_labelers_needed_it_is_done_by_the_deadline() -> None:
 
 def test_labelers_needed_and_dates_come_from_the_same_futures() -> None:
     deadline = 23.0 * DAY_MS
-    futures = simulate(PACE, weekdays(4), 20_000, np.random.default_rng(3), labelers=6, deadline_ms=deadline)
+    uneven = weekdays(4)
+    uneven.hours[:, 12] *= np.random.default_rng(1).uniform(0.2, 1.8, 28)
+    futures = simulate(PACE, uneven, 20_000, np.random.default_rng(3), labelers=6, deadline_ms=deadline)
     assert futures.labelers is not None
     in_time = futures.done_ms <= deadline
     assert 0.1 < in_time.mean() < 0.9
