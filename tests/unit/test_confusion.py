@@ -156,9 +156,9 @@ class TestCounting:
         assert one.posterior != share, "it moved"
         assert one.share is share, "not enough to count again"
         assert counts(made, "new-0") == before
-        give(made, one, "new-12", "b", at_ms=130_000)
+        give(made, one, "new-12", "a", at_ms=130_000)
         row = made.classes["a"]
-        assert counts(made, "new-12")["a", "b"] == pytest.approx(sum(share[row : row + 2]), rel=1e-9), (
+        assert counts(made, "new-12")["a", "a"] == pytest.approx(sum(share[row : row + 2]), rel=1e-9), (
             "the common share"
         )
 
