@@ -148,7 +148,7 @@ class TestCounting:
 
     def test_a_task_that_hardly_moves_counts_only_what_is_new(self) -> None:
         made, one = model(), task()
-        for number in range(20):
+        for number in range(22):
             give(made, one, f"labeler {number}", "cat")
         before, share = counts(made, "labeler 0"), one.share
         give(made, one, "ann", "cat")
