@@ -38,10 +38,10 @@ demo: $(VENV)/.embedded ## Simulate a day with incidents, score it, and show wha
 	$(BIN)/labelwatch demo
 
 test: $(VENV)/.dev ## All tests: unit, contract, property, integration on every broker that can run here
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadscope
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
 
 test-unit: $(VENV)/.dev ## The quick ones: no broker, no engine
-	$(BIN)/python -m pytest tests/unit tests/contract tests/property schemas detectors -m 'not integration'
+	$(BIN)/python -m pytest --numprocesses $(JOBS) tests/unit tests/contract tests/property schemas detectors -m 'not integration'
 
 lint: $(VENV)/.dev ## Style, types, architecture
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ again, or in another order, it changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -87,10 +87,7 @@ class Evidence:
                 form=str(plain["form"]),
                 labels=_whole(plain["labels"]),
                 seen_ms=_whole(plain["seen_ms"]),
-                counts={
-                    (shared(_text(true)), _whole(kind), shared(_text(answer))): _finite(count)
-                    for true, kind, answer, count in plain["counts"]
-                },
+                counts=_counts(plain["counts"]),
                 population=(_finite(plain["population"][0]), _finite(plain["population"][1])),
                 changed_ms=_whole(plain.get("changed_ms", 0)),
                 moments={_text(name): _finite(value) for name, value in plain["moments"].items()},
@@ -101,8 +98,6 @@ class Evidence:
             raise ValueError(f"evidence has form {evidence.form!r}; known: {', '.join(sorted(FORMS))}")
         if len(evidence.counts) > MAX_COUNTS:
             raise ValueError(f"evidence has {len(evidence.counts)} counts, at most {MAX_COUNTS} are possible")
-        if any(count < 0 for count in evidence.counts.values()):
-            raise ValueError("evidence has a negative count")
         mean, concentration = evidence.population
         if not (0 < mean < 1 and concentration > 0):
             raise ValueError(f"evidence has an impossible population: {mean:g}, {concentration:g}")
@@ -147,6 +142,19 @@ def total(parts: Iterable[Evidence]) -> Evidence:
         changed_ms=max(one.changed_ms for one in parts),
         moments=moments,
     )
+
+
+def _counts(rows: Sequence[tuple[str, int, str, float]]) -> dict[Count, float]:
+    """Counts by what they count. There are many: they are checked by what is common to all, not one by one."""
+    names = {name: shared(_text(name)) for name in {name for true, _, answer, _ in rows for name in (true, answer)}}
+    counts = {(names[true], kind, names[answer]): count for true, kind, answer, count in rows}
+    for kind in {(type(kind), kind) for _, kind, _ in counts}:
+        _whole(kind[1])
+    if not {type(count) for count in counts.values()} <= {float, int} or not math.isfinite(sum(counts.values())):
+        raise ValueError("evidence has a count that is not a finite number")
+    if min(counts.values(), default=0.0) < 0:
+        raise ValueError("evidence has a negative count")
+    return counts
 
 
 def _whole(value: object) -> int:

@@ -103,17 +103,18 @@ class Forgetting:
         >>> one.change(accuracy=0.75, weight=500.0) is None
         True
         """
+        if weight < 2 * WINDOWS[0] or not self.recent:
+            return None
+        latest = self.answers % WATCHED
+        newest_first = self.recent[latest::-1] + self.recent[:latest:-1]
+        seen = [right for right in newest_first if right >= 0.0]  # the others' tasks nobody else has answered yet
         believed = min(max(accuracy, CLOSEST), 1.0 - CLOSEST)
-        right = 0.0
-        seen = 0
-        for back in range(min(self.answers, len(self.recent))):
-            one = self.recent[(self.answers - back) % WATCHED]
-            if one < 0.0:
-                continue  # nobody else has answered that task yet
-            right += one
-            seen += 1
-            if seen in WINDOWS and weight >= 2 * seen and seen * _divergence(right / seen, believed) > LIMIT:
-                return Change(right / seen, seen)
+        for answers in WINDOWS:
+            if answers > len(seen) or 2 * answers > weight:
+                break
+            share = sum(seen[:answers]) / answers
+            if answers * _divergence(share, believed) > LIMIT:
+                return Change(share, answers)
         return None
 
     def jump(self, weight: float, kept: float, at_ms: int) -> None:

@@ -6,7 +6,6 @@ A summary of evidence; it holds no state. Evidence of all source partitions is a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import combinations
 from typing import Final, NamedTuple
 
 from scipy.special import betaincinv
@@ -151,8 +150,10 @@ def spammer_score(matrix: Mapping[tuple[str, str], float], accuracy: float) -> f
         expected = [accuracy if answer == true else (1.0 - accuracy) / others for answer in classes]
         weight = sum(seen) + ROW_PRIOR
         rows.append([(n + ROW_PRIOR * e) / weight for n, e in zip(seen, expected, strict=True)])
-    apart = sum((a - b) ** 2 for one, other in combinations(rows, 2) for a, b in zip(one, other, strict=True))
-    return apart / (len(classes) * others)
+    # Squared distances of all pairs: n times the sum of squares, less the square of the sum.
+    squares = sum([share * share for row in rows for share in row])
+    apart: float = len(rows) * squares - sum([sum(column) ** 2 for column in zip(*rows, strict=True)])
+    return max(apart, 0.0) / (len(classes) * others)
 
 
 def _bias(

@@ -210,7 +210,8 @@ class ApacheKafka:
 
     def _format(self, java: list[str], properties: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(properties)]
+        # One word: an id may begin with a dash.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config", str(properties)]
         with self.log_path.open("ab") as output:
             code = subprocess.run(
                 [*java, *tool], stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False

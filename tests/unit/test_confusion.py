@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from detectors import confusion_counts, consensus
+from detectors import confusion, confusion_counts, consensus
 from detectors.confusion import ConfusionModel
 from detectors.consensus import Answer, Task, Truth
 from detectors.evidence import Evidence
@@ -99,6 +99,20 @@ class TestExpectation:
                 give(made, one, name, label)
             assert made.consensus(one) == "dog"
 
+    def test_two_classes_written_out_say_the_same_as_any_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tasks, made = [task(number) for number in range(40)], taught()
+        monkeypatch.setattr(confusion, "BINARY_ROWS", 0)
+        in_general = taught()
+        for one in tasks:
+            for name, label in (("ann", "a"), ("cy", "b"), ("bob", "b")):
+                one.stand(name, Answer(label, 1_000, is_counted=False))
+        expected = [in_general.believe(one) for one in tasks]
+        monkeypatch.undo()
+        for one, belief in zip(tasks, expected, strict=True):
+            assert made.believe(one).label == belief.label
+            assert made.believe(one).posterior == pytest.approx(belief.posterior, rel=1e-12)
+        assert counts(made, "cy") == pytest.approx(counts(in_general, "cy"), rel=1e-12)
+
     def test_believing_teaches_nothing(self) -> None:
         made = taught()
         one = task(5_000)
@@ -131,6 +145,18 @@ class TestCounting:
         cat = made.belief(one).posterior["cat"]
         assert counts(made, "ann") == {("cat", "cat"): pytest.approx(cat), ("dog", "cat"): pytest.approx(1 - cat)}
         assert counts(made, "cy") == {("cat", "dog"): pytest.approx(cat), ("dog", "dog"): pytest.approx(1 - cat)}
+
+    def test_a_task_that_hardly_moves_counts_only_what_is_new(self) -> None:
+        made, one = model(), task()
+        for number in range(22):
+            give(made, one, f"labeler {number}", "cat")
+        before, share = counts(made, "labeler 0"), one.share
+        give(made, one, "ann", "cat")
+        assert share is not None
+        assert one.posterior != share, "it moved"
+        assert one.share == share, "not enough to count everybody again"
+        assert counts(made, "labeler 0") == before
+        assert counts(made, "ann")["cat", "cat"] == pytest.approx(share[0] + share[1], rel=1e-12), "their common share"
 
     def test_a_revision_replaces_what_the_answer_before_counted(self) -> None:
         made, one = model(), task()
