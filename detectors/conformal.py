@@ -3,10 +3,10 @@
 Scores are normalised residuals. An interval spans two quantiles of the recent scores (V. Vovk, A. Gammerman and
 G. Shafer, *Algorithmic Learning in a Random World*, 2005). The share of misses that it is built for moves with every
 outcome (adaptive conformal inference: I. Gibbs and E. Candès, *Adaptive Conformal Inference Under Distribution Shift*,
-NeurIPS 2021, equation 2), so that coverage holds whatever the order of the data; its steps add up to the integral
+NeurIPS 2021, equation 2), so that coverage holds whatever the order of the data. Its steps add up to the integral
 control of A. Angelopoulos, E. Candès and R. Tibshirani, *Conformal PID Control for Time Series Prediction*, NeurIPS
-2023. How a level's misses are split between below and above is chosen to make the interval short: handling times have
-a long upper tail even on the log scale.
+2023, which is saturated here. How a level's misses are split between below and above is chosen to make the interval
+short: handling times have a long upper tail even on the log scale.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 #: Scores remembered. Fewer follow changes faster, more make quantiles less noisy.
-KEPT_SCORES: Final = 1_000
+KEPT_SCORES: Final = 2_000
 #: What is believed before there are scores: their quantiles for residuals in units of their typical size.
 FIRST_SCORES: Final = (
     -3.0, -2.2, -1.7, -1.3, -1.0, -0.75, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.75, 1.0, 1.3, 1.7, 2.2, 3.0, 4.0, 5.0,
 )  # fmt: skip
 #: By how much a miss (or its absence) moves the share of misses aimed at. Larger keeps coverage of each stretch of
 #: events nearer to its promise, at the price of wider intervals.
-STEP: Final = 0.01
-#: Shares of misses aimed at lie between these parts of the promised share, and between 0 and 1.
-LEAST_SHARE: Final = 0.2
+STEP: Final = 0.007
+#: The share aimed at stays within these multiples of the promised one, and what is beyond is not made up for later:
+#: after a change, a stretch of far too wide intervals would be no better than one of far too narrow ones.
+LEAST_SHARE: Final = 0.1
+MOST_SHARE: Final = 2.5
 #: The split between below and above is chosen again after so many scores.
 SPLIT_EVERY: Final = 50
 _SPLITS: Final = tuple(part / 20 for part in range(1, 20))
@@ -90,21 +92,24 @@ class AdaptiveLevel:
     True
     """
 
-    __slots__ = ("_below", "_excess", "_misses")
+    __slots__ = ("_below", "_excess", "_least", "_misses", "_most")
 
     def __init__(self, misses: float, excess: float = 0.0, below: float = 0.5) -> None:
         self._misses = misses
+        self._least = misses * (1.0 - MOST_SHARE) / STEP
+        self._most = misses * (1.0 - LEAST_SHARE) / STEP
         self._excess = excess
         self._below = below
 
     def ends(self, window: ScoreWindow) -> tuple[float, float]:
         """Scores between which the next one should lie."""
-        aim = min(max(self._misses - STEP * self._excess, LEAST_SHARE * self._misses), 1.0)
+        aim = min(self._misses - STEP * self._excess, 1.0)
         return window.quantile(aim * self._below), window.quantile(1.0 - aim * (1.0 - self._below))
 
     def happened(self, *, is_miss: bool) -> None:
         """See whether an interval was missed."""
-        self._excess += (1.0 if is_miss else 0.0) - self._misses
+        excess = self._excess + (1.0 if is_miss else 0.0) - self._misses
+        self._excess = min(max(excess, self._least), self._most)
 
     def split(self, window: ScoreWindow) -> None:
         """Choose how many of the misses are below, so that the interval is shortest."""

@@ -11,7 +11,7 @@ was heard of other partitions.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -35,7 +35,7 @@ ENOUGH_SCORES: Final = 200
 POOL_EVERY: Final = 4
 #: What the level starts from: the labeler's two levels, the task's effect, and who else is like the labeler.
 FIRST_WEIGHTS: Final = {
-    "recent": 0.5, "typical": 0.5, "task": 0.6, "vendor": 0.5, "elsewhere": 0.5, "drift": 0.3,
+    "recent": 0.5, "typical": 0.5, "task": 0.6, "vendor": 0.2, "elsewhere": 0.5, "drift": 0.3,
 }  # fmt: skip
 #: The same for the size of errors.
 FIRST_SPREAD_WEIGHTS: Final = {"spread": 0.6, "spread_recent": 0.15, "new": 0.5}
@@ -204,7 +204,7 @@ class ExpectedTimes:
         queue = self._levels.get(Queue(work.project_id, work.task_type, work.labeler_kind))
         key = SpeedKey(work.labeler_id, work.project_id, work.task_type)
         speed, heard = self._speeds.get(key), self._speeds.heard(key)
-        alike = self._differences.pages_worth()
+        alike = self._differences.pages_worth
         pages = speed.pages if speed is not None else 0
         weight, heard_level, heard_spread = heard if heard is not None else (0.0, 0.0, 0.0)
         total = pages + weight
@@ -262,20 +262,18 @@ class ExpectedTimes:
         labeler_id, project_id, task_type, vendor_id, kind = page[0][:5]
         queue = self._levels.open(Queue(project_id, task_type, kind))
         speed = self._speeds.open(SpeedKey(labeler_id, project_id, task_type))
-        alike = self._differences.pages_worth()
+        alike = self._differences.pages_worth
         answers = len(page)
         share = 1.0 / answers
-        together: dict[tuple[int, int], int] = {}
-        for one in page:
-            times = (one[5], one[6])
-            together[times] = together.get(times, 0) + 1
+        is_shared = page[0][8]
+        together = Counter((one[5], one[6]) for one in page) if is_shared else None
         believed = speed.recent * speed.pages / (speed.pages + alike)
         level_sum = error_sum = 0.0
         learned: list[tuple[int, float]] = []
         for one in page:
             started_ms, submitted_ms, log_seconds, is_page_time = one[5:9]
             task, base, level, features, spread_base, spread_features, scale, missed_half, missed_most = one[9:]
-            if is_page_time:
+            if is_page_time and together is not None:
                 log_seconds -= math.log(together[started_ms, submitted_ms])
             error = log_seconds - level
             misses = (missed_half, missed_most)
@@ -284,11 +282,14 @@ class ExpectedTimes:
             if calibration.seen < ENOUGH_SCORES or calibration.seen % POOL_EVERY == 0:
                 self._pooled.add(error / scale, misses)
             most = MOST_ERRORS * self._error
-            seconds_learned = level + min(max(error, -most), most)
+            distance = error if error >= 0.0 else -error
+            if distance > most:
+                distance, error = most, math.copysign(most, error)
+            seconds_learned = level + error
             self._regression.learn(features, seconds_learned - base, share)
-            size = math.log(min(abs(error), most) + LEAST_ERROR)
+            size = math.log(distance + LEAST_ERROR)
             self._spread.learn(spread_features, size - spread_base, share)
-            self._error += (min(abs(error), 3.0, most) - self._error) * _FORGET_ERROR
+            self._error += (min(distance, 3.0) - self._error) * _FORGET_ERROR
             self._log_error += (size - self._log_error) * _FORGET_ERROR * share
             queue.learn(seconds_learned)
             self._levels.overall.learn(seconds_learned)
@@ -301,7 +302,7 @@ class ExpectedTimes:
             excess = seconds_learned - queue.level - believed
             seen, most = self._tasks.mean(task), 2.0 * self._error
             self._tasks.learn(task, seen + min(max(excess - seen, -most), most), precision)
-        queue.learn_page(distance - believed, max(together.values()) if page[0][8] else 1)
+        queue.learn_page(distance - believed, 1 if together is None else max(together.values()))
         self._levels.learn_vendor(vendor_id, distance, speed.pages)
         self._differences.learn(speed.pages, speed.recent, distance)
         speed.learn(distance, error_sum * share, self._error)

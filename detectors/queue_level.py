@@ -23,7 +23,7 @@ FIRST_PAGES: Final = 5.0
 LEAST_ALIKE: Final = 0.1
 MOST_ALIKE: Final = 20.0
 #: Labelers' worth of the belief that a vendor's labelers are like the others.
-VENDOR_ALIKE: Final = 5.0
+VENDOR_ALIKE: Final = 20.0
 _PAGE_SHARE: Final = 0.05
 
 
@@ -62,11 +62,11 @@ class Differences:
     >>> for page in range(100):
     ...     alike.learn(pages=10, level=0.0, newest=(-1.0) ** page)
     ...     unlike.learn(pages=10, level=(-1.0) ** page, newest=(-1.0) ** page)
-    >>> round(alike.pages_worth(), 1), round(unlike.pages_worth(), 1)
+    >>> round(alike.pages_worth, 1), round(unlike.pages_worth, 1)
     (20.0, 0.1)
     """
 
-    __slots__ = ("_between", "_pages", "_within")
+    __slots__ = ("_between", "_pages", "_within", "pages_worth")
 
     def __init__(
         self, within: float = FIRST_WITHIN, between: float = FIRST_BETWEEN, pages: float = FIRST_PAGES
@@ -74,9 +74,10 @@ class Differences:
         self._within = within
         self._between = between
         self._pages = pages
-
-    def pages_worth(self) -> float:
+        self.pages_worth = self._worth()
         """Pages of a labeler that say as much of its level as the others' do."""
+
+    def _worth(self) -> float:
         return min(max(self._within / max(self._between, 1e-3), LEAST_ALIKE), MOST_ALIKE)
 
     def learn(self, pages: int, level: float, newest: float) -> None:
@@ -87,6 +88,7 @@ class Differences:
         share = max(1.0 / self._pages, LEVEL_SHARE)
         self._within += (min((newest - level) ** 2, 4.0) * pages / (pages + 1.0) - self._within) * share
         self._between += (min(max(level**2 - self._within / pages, -1.0), 6.0) - self._between) * share
+        self.pages_worth = self._worth()
 
     def dump(self) -> list[float]:
         """As plain values, in the order of the constructor."""

@@ -116,7 +116,7 @@ def test_vendors_are_believed_as_far_as_their_labelers_agree() -> None:
     levels = QueueLevels()
     for _ in range(30):
         levels.learn_vendor("slow", 0.6, pages=0)
-    assert levels.vendor("slow") == pytest.approx(0.6 * 30 / 35)
+    assert levels.vendor("slow") == pytest.approx(0.6 * 30 / 50)
     assert levels.vendor("unknown") == 0.0
 
 
