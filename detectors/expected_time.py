@@ -17,15 +17,15 @@ from typing import Any, Final, NamedTuple
 
 from detectors.conformal import Conformal
 from detectors.handling_time import SMALLEST_SECONDS, Queue
-from detectors.labeler_speed import Speed, SpeedEvidence, SpeedKey, Speeds
+from detectors.labeler_speed import LASTING, Speed, SpeedEvidence, SpeedKey, Speeds
 from detectors.pending_pages import PendingPages
 from detectors.queue_level import Differences, QueueLevel, QueueLevels
 from detectors.robust_regression import RobustRegression
 from detectors.time_features import TaskEffects, TaskNumbers
+from detectors.timing import Expectation, Timing, Work
 
-#: Below: too fast; above: too slow. One annotation in forty of ordinary work is either.
-TOO_FAST: Final = 0.025
-TOO_SLOW: Final = 0.975
+__all__ = ["Expectation", "ExpectedTimes", "Timing", "Work"]
+
 #: Labelers whose level over all queues is remembered; the one idle longest is forgotten beyond it.
 MAX_PERSONS: Final = 1_000
 #: Task types with intervals of their own, and the events after which they are used in place of the pooled ones.
@@ -52,58 +52,6 @@ _FORGET_ERROR: Final = 0.005
 _FIRST_ERROR: Final = 0.6
 _LOG_LIMITS: Final = (-4.0, 15.0)
 _DAY_MS: Final = 86_400_000
-
-
-class Work(NamedTuple):
-    """One annotation, as far as its time goes."""
-
-    labeler_id: str
-    project_id: str
-    task_type: str
-    vendor_id: str
-    task_id: str
-    started_ms: int
-    submitted_ms: int
-    seconds: float | None
-    """Trusted time (`detectors.handling_time.trusted_time`); None where there is none: it is forecast, not learned."""
-    is_page_time: bool = False
-    """Whether that is the time of all answers with the same start and submit time, not yet divided."""
-    labeler_kind: str = "human"
-    features: Mapping[str, object] = {}
-
-
-class Expectation(NamedTuple):
-    """A forecast in seconds. Intervals are 50 % and 90 % predictive intervals, the shortest rather than symmetric."""
-
-    seconds: float
-    low_50: float
-    high_50: float
-    low_90: float
-    high_90: float
-    learned: int
-    """Annotations of the queue that it rests on."""
-
-
-class Timing(NamedTuple):
-    """A forecast and what came of it. None where the time is not known or not trusted."""
-
-    expected: Expectation
-    p_value: float | None = None
-    """Conformal rank of the time among recent ones, from 0 (faster than nearly all) to 1 (slower)."""
-    pace: float | None = None
-    """Logarithm of time over forecast."""
-    is_in_50: bool | None = None
-    is_in_90: bool | None = None
-
-    @property
-    def is_too_fast(self) -> bool:
-        """Out of line with what this labeler, task and moment make one expect; by itself no fault."""
-        return self.p_value is not None and self.p_value <= TOO_FAST
-
-    @property
-    def is_too_slow(self) -> bool:
-        """The same at the other end."""
-        return self.p_value is not None and self.p_value >= TOO_SLOW
 
 
 class _Forecast(NamedTuple):
@@ -188,9 +136,8 @@ class ExpectedTimes:
         speed = self._speeds.get(key)
         if speed is None:
             return None
-        level = self._levels.get(Queue(key.project_id, key.task_type, "human")).level
-        weight = min(float(speed.pages), 1.0 / 0.1)
-        return SpeedEvidence(weight, level + speed.lasting, speed.spread, max(speed.seen_ms, 0))
+        weight = min(float(speed.pages), 1.0 / LASTING)
+        return SpeedEvidence(weight, speed.lasting, speed.spread, max(speed.seen_ms, 0))
 
     def hear(self, key: SpeedKey, source_partition: int, evidence: SpeedEvidence) -> None:
         """Take what another source partition knows, in place of what it said before."""
@@ -305,7 +252,7 @@ class ExpectedTimes:
         queue.learn_page(distance - believed, 1 if together is None else max(together.values()))
         self._levels.learn_vendor(vendor_id, distance, speed.pages)
         self._differences.learn(speed.pages, speed.recent, distance)
-        speed.learn(distance, error_sum * share, self._error)
+        speed.learn(distance, level_sum * share, error_sum * share, self._error)
         speed.worked(page[0][5], page[0][6], answers)
         self._know(labeler_id, distance)
 

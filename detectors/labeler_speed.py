@@ -79,12 +79,28 @@ class SpeedEvidence(NamedTuple):
 
 
 class Speed:
-    """One labeler in one queue. Levels are logarithms, as distances from the queue's own level."""
+    """One labeler in one queue: logarithms, as distances from the queue's level. `lasting` is the level itself, since a
+    queue's level moves, and is another in other source partitions.
+    """
 
-    __slots__ = ("_arrived", "_sorted", "lasting", "pages", "recent", "seen_ms", "session", "spread", "spread_recent")
+    __slots__ = (
+        "_arrived",
+        "_sorted",
+        "kind",
+        "lasting",
+        "pages",
+        "recent",
+        "seen_ms",
+        "session",
+        "spread",
+        "spread_recent",
+    )
 
     def __init__(
-        self, levels: tuple[float, ...] = (0.0,) * 4, counts: tuple[int, ...] = (0, 0, -1), latest: Iterable[float] = ()
+        self,
+        levels: tuple[float, ...] = (0.0,) * 4,
+        counts: tuple[int, ...] = (0, 0, -1),
+        latest: Iterable[float] = (),
     ) -> None:
         self.recent, self.lasting, self.spread, self.spread_recent = levels
         self.pages, self.session, self.seen_ms = counts
@@ -102,22 +118,22 @@ class Speed:
         """Whether work that starts then begins a new session."""
         return started_ms - self.seen_ms > SESSION_BREAK_MS
 
-    def learn(self, level: float, spread: float, typical_error: float) -> None:
-        """Take a page into account: its level, and the logarithm of its forecast's error."""
+    def learn(self, distance: float, level: float, spread: float, typical_error: float) -> None:
+        """Take a page into account: its distance from the queue's level, its level, the logarithm of its error."""
         pages = self.pages = self.pages + 1
         most = MOST_ERRORS * typical_error if pages > 3 else math.inf
         share = 1.0 / pages
-        self.recent = round(self.recent + _clipped(level - self.recent, most) * max(RECENT, share), _DIGITS)
+        self.recent = round(self.recent + _clipped(distance - self.recent, most) * max(RECENT, share), _DIGITS)
         self.lasting = round(self.lasting + _clipped(level - self.lasting, most) * max(LASTING, share), _DIGITS)
         self.spread = round(self.spread + (spread - self.spread) * max(SPREAD, share), _DIGITS)
         self.spread_recent = round(
             self.spread_recent + (spread - self.spread_recent) * max(SPREAD_RECENT, share), _DIGITS
         )
-        level = round(level, _DIGITS)
+        distance = round(distance, _DIGITS)
         if len(self._arrived) == KEPT_PAGES:
             del self._sorted[bisect_left(self._sorted, self._arrived[0])]
-        self._arrived.append(level)
-        insort(self._sorted, level)
+        self._arrived.append(distance)
+        insort(self._sorted, distance)
 
     def worked(self, started_ms: int, submitted_ms: int, answers: int) -> None:
         """See a page of so many answers in the labeler's session."""

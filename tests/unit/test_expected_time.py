@@ -124,6 +124,14 @@ def test_a_project_that_was_never_seen_starts_from_what_the_labeler_is_elsewhere
     assert ann < 0.8 * bob
 
 
+def test_a_queue_unlike_all_others_is_known_after_a_few_annotations() -> None:
+    model = ExpectedTimes()
+    run(model, [work(("ann", "bob")[at % 2], at, 30.0 + at % 7) for at in range(300)])
+    other = {"project_id": "clicks", "task_type": "click"}
+    run(model, [work(("ann", "bob")[at % 2], 300 + at, 0.5 + at % 7 / 100, **other) for at in range(12)])
+    assert model.forecast(work("ann", 400, **other)).seconds < 1.0
+
+
 def test_what_others_heard_of_a_labeler_is_used_before_its_first_annotation() -> None:
     model = ExpectedTimes()
     run(model, [work(("bob", "cy")[at % 2], at, (25.0, 36.0)[at % 2]) for at in range(100)])
@@ -146,6 +154,16 @@ def test_evidence_says_the_level_in_seconds_and_is_taken_once() -> None:
     assert evidence.weight == 10.0
     assert set(model.take_changed()) == {key, key._replace(labeler_id="bob")}
     assert model.take_changed() == []
+
+
+def test_evidence_follows_a_labeler_far_from_what_the_queue_was() -> None:
+    model = ExpectedTimes()
+    run(model, [work("ann", at, 30.0 + at % 7) for at in range(80)])
+    run(model, [work("gpt", 100 + at, 0.5 + at % 7 / 100, labeler_kind="model") for at in range(60)])
+    model.observe(work("ann", 200))
+    evidence = model.speed_evidence(SpeedKey("gpt", "p", "caption"))
+    assert evidence is not None
+    assert math.exp(evidence.log_seconds) == pytest.approx(0.53, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -80,14 +80,15 @@ def test_a_task_is_believed_to_be_like_the_others_until_it_was_seen() -> None:
 def test_a_labeler_that_changes_is_followed_but_one_odd_page_is_not() -> None:
     speed = Speed()
     for _ in range(50):
-        speed.learn(0.0, -1.0, 0.3)
-    speed.learn(8.0, -1.0, 0.3)
+        speed.learn(0.0, 3.0, -1.0, 0.3)
+    speed.learn(8.0, 11.0, -1.0, 0.3)
     assert speed.recent < 0.2
     assert speed.typical == 0.0
     for _ in range(KEPT_PAGES):
-        speed.learn(0.5, -1.0, 0.3)
+        speed.learn(0.5, 3.5, -1.0, 0.3)
     assert speed.recent == pytest.approx(0.5, abs=0.01)
     assert speed.typical == 0.5
+    assert speed.lasting == pytest.approx(3.5, abs=0.01)
 
 
 def test_a_session_ends_with_a_break() -> None:
