@@ -15,11 +15,12 @@ from typing import Final
 
 from detectors.beliefs import Beliefs, Guideline
 from detectors.consensus import Answer, LabelSpace, Task, Truth, shared
-from detectors.evidence import Evidence
+from detectors.evidence import UNJUDGED, Evidence
+from detectors.expected_time import Timing
 from detectors.forgetting import HalfLives
-from detectors.handling_time import SMALLEST_SECONDS, Queue
+from detectors.labeler_speed import SpeedKey
 from detectors.sketches import hash64
-from detectors.windows import Observation
+from detectors.windows import IntervalOutcome, Observation
 from schemas.dead_letter import Reason
 from schemas.events import AnnotationEvent
 from schemas.labels import Label, canonical, classes_of
@@ -33,8 +34,10 @@ from streams.settings import ProjectSettings, ReliabilitySettings
 from streams.state.journal import Noted
 from streams.state.partition_state import Changes, PartitionState
 from streams.state.result_rows import outcome_row
+from streams.timed_work import timed_work
 
 _MICROSECONDS: Final = 1_000_000
+_MICRO: Final = 1_000_000
 
 
 def new_beliefs(reliability: ReliabilitySettings, projects: Mapping[str, ProjectSettings]) -> Beliefs:
@@ -136,8 +139,12 @@ class PartitionPipeline:
     def hear(self, space: LabelSpace, labeler_id: str, parts: Mapping[int, Evidence]) -> None:
         """Use what other source partitions know of a labeler; this one's own evidence is fresher than the copy."""
         for source_partition, evidence in parts.items():
-            if source_partition != self.state.partition:
+            if source_partition == self.state.partition:
+                continue
+            if evidence.form != UNJUDGED:
                 self.state.beliefs.hear(space, labeler_id, source_partition, evidence)
+            if evidence.speed is not None:
+                self.state.expected_times.hear(SpeedKey(labeler_id, *space), source_partition, evidence.speed)
 
     def _annotations(self, records: Sequence[Record], outcome: Outcome) -> None:
         partition = self.state.partition
@@ -199,9 +206,8 @@ class PartitionPipeline:
         label = canonical(event.label)
         gold = None if event.gold_label is None else canonical(event.gold_label)
         handling_seconds = event.handling_seconds
-        queue = Queue(event.project_id, event.task_type, event.labeler_kind.value)
-        expected_seconds = state.handling_time.forecast(queue)
-        state.handling_time.learn(queue, handling_seconds)
+        timing = state.expected_times.observe(timed_work(event))
+        expected = timing.expected
         known = _standing(task.gold, None if gold is None else Truth(gold, "gold", submitted_ms))
         revision = event.labeler_id in task.answers
         answer = Answer(
@@ -209,7 +215,7 @@ class PartitionPipeline:
             shared(label) if state.beliefs.is_comparable(task.space, event.label.kind) else None,
             submitted_ms,
             shared(event.vendor_id),
-            _pace(handling_seconds, expected_seconds),
+            timing.pace,
             gold_correct=None if known is None else known.label == label,
         )
         change = TaskChange(state, task)
@@ -223,10 +229,12 @@ class PartitionPipeline:
                 labeler_id=event.labeler_id,
                 classes=_histogram_keys(event.label),
                 handling_microseconds=round(handling_seconds * _MICROSECONDS),
-                forecast_microseconds=None if expected_seconds is None else round(expected_seconds * _MICROSECONDS),
+                forecast_microseconds=round(expected.seconds * _MICROSECONDS),
                 gold_correct=answer.gold_correct,
                 agrees=agrees,
                 revision=revision,
+                interval=_interval(timing),
+                time_flagged=timing.flag != "",
             ),
             offset=sequence,
             late=late,
@@ -253,13 +261,21 @@ class PartitionPipeline:
                 agrees,
                 to_ms(event.started_at),
                 handling_seconds,
-                expected_seconds,
+                expected.seconds,
                 revision,
                 late,
                 arrival_ms(record),
                 state.partition,
                 record.offset,
                 probability_right,
+                expected.low_50,
+                expected.high_50,
+                expected.low_90,
+                expected.high_90,
+                timing.p_value,
+                None if timing.p_value is None else timing.is_too_fast,
+                None if timing.p_value is None else timing.is_too_slow,
+                timing.flag,
             )
         )
 
@@ -303,11 +319,14 @@ def _histogram_keys(label: Label) -> tuple[str, ...]:
     return (canonical(label),) if label.kind == "rating" else classes_of(label)
 
 
-def _pace(handling_seconds: float, expected_seconds: float | None) -> float | None:
-    """Log of the handling time over its forecast."""
-    if expected_seconds is None:
+def _interval(timing: Timing) -> IntervalOutcome | None:
+    """How a trusted time lay to the intervals of its forecast."""
+    if timing.is_in_50 is None or timing.is_in_90 is None:
         return None
-    return math.log(max(handling_seconds, SMALLEST_SECONDS) / max(expected_seconds, SMALLEST_SECONDS))
+    width = math.log(timing.expected.high_90 / timing.expected.low_90)
+    return IntervalOutcome(
+        timing.is_in_50, timing.is_in_90, round(width * _MICRO), timing.is_too_fast, timing.is_too_slow
+    )
 
 
 def _standing(before: Truth | None, now: Truth | None) -> Truth | None:

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from detectors import consensus, evidence, handling_time, windows
+from detectors import consensus, evidence, labeler_speed, windows
 from detectors.beliefs import Beliefs, Guideline
 from detectors.consensus import Answer, Task, Truth
 from detectors.forgetting import HalfLives
-from detectors.handling_time import HandlingTimeModel, Queue
 from detectors.sketches import KEPT_HASHES, DistinctSketch, hash64
 from detectors.windows import MAX_HISTOGRAM_LABELS, IntervalOutcome, Observation, Partial, WindowKey, Windows
 from streams.state import codecs
@@ -47,17 +46,24 @@ class Contract:
     """Whether a step at an offset that is included already changes nothing, without help from the pipeline."""
 
 
-def feed_handling_time(model: HandlingTimeModel, step: Step) -> Any:
-    _, name, _, seconds = step
-    queue = Queue(name, "", "human")
-    expected = model.forecast(queue)
-    model.learn(queue, seconds)
-    return expected
+def feed_expected_times(model: ExpectedTimes, step: Step) -> Any:
+    offset, name, label, seconds = step
+    at_ms = offset * 60_000
+    work = Work(name, f"project {label}", "image_class", "v", f"task {offset % 7}", at_ms, at_ms + 1_000, seconds)
+    return model.observe(work)
 
 
-def load_handling_time(payload: str) -> HandlingTimeModel:
-    model = HandlingTimeModel(10)
-    model.load(codecs.decode_handling_time(payload))
+def dump_expected_times(model: ExpectedTimes) -> str:
+    memories = {kind: memory.dump() for kind, memory in model.memories.items()}
+    return codecs.encode_plain([model.dump(), memories])
+
+
+def load_expected_times(payload: str) -> ExpectedTimes:
+    model = ExpectedTimes()
+    state, memories = codecs.decode_plain(payload)
+    model.load(state)
+    model.memories["speed"].load((SpeedKey(*key), plain) for key, plain in memories["speed"])
+    model.memories["task_time"].load(memories["task_time"])
     return model
 
 
@@ -164,10 +170,10 @@ def feed_sketch(sketch: DistinctSketch, step: Step) -> Any:
 KEY = codecs.window_key(WindowKey(0, *SEGMENT), 0)
 CONTRACTS = {
     "handling time": Contract(
-        lambda: HandlingTimeModel(10),
-        feed_handling_time,
-        codecs.encode_handling_time,
-        load_handling_time,
+        ExpectedTimes,
+        feed_expected_times,
+        dump_expected_times,
+        load_expected_times,
         replay_safe=False,  # guarded by the position: tests/property/test_exactly_once.py takes that guard out
     ),
     "task": Contract(lambda: Task("p", "t", "c"), feed_task, codecs.encode_task, codecs.decode_task),
@@ -263,11 +269,11 @@ def test_it_says_what_it_knew_before(name: str) -> None:
 
 class TestBounded:
     def test_handling_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(handling_time, "MAX_QUEUES", 20)
-        model = HandlingTimeModel(10)
+        monkeypatch.setattr(labeler_speed, "MAX_SPEEDS", 20)
+        model = ExpectedTimes()
         for step in steps(1, 1_000, ids=500):
-            feed_handling_time(model, step)
-        assert len(model.dump()) == 20
+            feed_expected_times(model, step)
+        assert len(model.memories["speed"]) == 20
 
     def test_task(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(consensus, "MAX_ANSWERS", 20)
@@ -310,5 +316,5 @@ class TestBounded:
 
     def test_the_caps_themselves(self) -> None:
         """What the state table's row sizes and the worker's memory were reckoned with."""
-        assert (handling_time.MAX_QUEUES, consensus.MAX_ANSWERS, windows.MAX_OPEN_PARTIALS) == (10_000, 1_000, 50_000)
+        assert (labeler_speed.MAX_SPEEDS, consensus.MAX_ANSWERS, windows.MAX_OPEN_PARTIALS) == (3_000, 1_000, 50_000)
         assert (consensus.MAX_VOTES, evidence.MAX_COUNTS) == (32, 5_000)

@@ -74,7 +74,8 @@ def live_state(pipeline: PartitionPipeline) -> list[Any]:
             for key in state.windows.open_keys()
         ),
         state.windows.watermark_ms,
-        state.handling_time.dump(),
+        state.expected_times.dump(),
+        {kind: memory.dump() for kind, memory in state.expected_times.memories.items()},
         state.positions,
         [state.journal.applied, list(state.journal.noted.items())],
         state.beliefs.confidence_model.dump(),

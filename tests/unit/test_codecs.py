@@ -9,7 +9,6 @@ import pytest
 
 from detectors.agreement import Coincidences, unit_contribution
 from detectors.consensus import Answer, LabelSpace, Task, Truth
-from detectors.handling_time import HandlingTimeModel, Queue
 from detectors.sketches import DistinctSketch
 from detectors.windows import Partial, WindowKey
 from streams.state import codecs
@@ -174,18 +173,10 @@ def test_a_distinct_sketch_goes_on_the_same_after_storage() -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE_IDS)
-def test_handling_time(name: str) -> None:
-    model = HandlingTimeModel(7)
-    for seconds in (1.0, 1 / 3, 12_345.678, 0.0):
-        model.learn(Queue(name, "a", "human"), seconds)
-        model.learn(Queue("b", name, name), seconds * 2)
-    again = HandlingTimeModel(7)
-    again.load(codecs.decode_handling_time(codecs.encode_handling_time(model)))
-    assert again.dump() == model.dump()
-    for queue in (Queue(name, "a", "human"), Queue("b", name, name), Queue("new", "", "")):
-        again.learn(queue, 3.3)
-        model.learn(queue, 3.3)
-        assert again.forecast(queue) == model.forecast(queue), "to the last bit"
+def test_memory_keys(name: str) -> None:
+    keys = [SpeedKey(name, "a", "b"), SpeedKey("a", name, "b"), SpeedKey("a", "b", name)]
+    assert [SpeedKey(*codecs.read_key(codecs.memory_key(key))) for key in keys] == keys
+    assert int(codecs.memory_key(2**63)) == 2**63
 
 
 def test_position() -> None:
@@ -208,7 +199,7 @@ def test_what_is_stored_is_json() -> None:
         codecs.encode_position(Position()),
         codecs.encode_task(Task("p", "t", "c")),
         codecs.encode_window(Partial(0, 0, 0)),
-        codecs.encode_handling_time(HandlingTimeModel(1)),
+        codecs.encode_plain(ExpectedTimes().dump()),
     ):
         json.loads(payload)
 

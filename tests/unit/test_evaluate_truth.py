@@ -13,7 +13,7 @@ from detectors.beliefs import Beliefs, Outcome
 from detectors.consensus import Answer, Belief, Task, Truth
 from detectors.evidence import Evidence
 from detectors.forgetting import HalfLives
-from detectors.handling_time import HandlingTimeModel
+from detectors.expected_time import ExpectedTimes
 from detectors.one_coin import OneCoinModel
 from streams.evaluate.baselines import majority
 from streams.evaluate.dataset import Dataset, GivenLabel
@@ -95,7 +95,7 @@ DATA = Dataset(
 
 
 def models(model: Votes) -> Models:
-    return Models(model, HandlingTimeModel(half_life=100))
+    return Models(model, ExpectedTimes())
 
 
 def passed(model: Votes, revealed: frozenset[str] = frozenset(), clock: Callable[[], int] = lambda: 0) -> Pass:
