@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Test files at a time: they mostly wait for brokers.
-JOBS ?= 2
+JOBS ?= 3
 # Fewer surprises: what runs here is what the lock says.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
@@ -41,7 +41,7 @@ test: $(VENV)/.dev ## All tests: unit, contract, property, integration on every 
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
 
 test-unit: $(VENV)/.dev ## The quick ones: no broker, no engine
-	$(BIN)/python -m pytest --numprocesses $(JOBS) tests/unit tests/contract tests/property schemas detectors -m 'not integration'
+	$(BIN)/python -m pytest --numprocesses $(JOBS) tests/unit schemas detectors
 
 lint: $(VENV)/.dev ## Style, types, architecture
 	$(BIN)/ruff check .
