@@ -20,6 +20,7 @@ from detectors.handling_time import SMALLEST_SECONDS, Queue
 from detectors.labeler_speed import LASTING, Speed, SpeedEvidence, SpeedKey, Speeds
 from detectors.pending_pages import PendingPages
 from detectors.queue_level import Differences, QueueLevel, QueueLevels
+from detectors.recent_memory import RecentMemory
 from detectors.robust_regression import RobustRegression
 from detectors.time_features import TaskEffects, TaskNumbers
 from detectors.timing import Expectation, Timing, Work
@@ -46,6 +47,8 @@ SPREAD_POWER: Final = 0.8
 LEAST_ERROR: Final = 0.1
 #: An observation further from its forecast than this many typical errors is learned as if it were that far.
 MOST_ERRORS: Final = 4.0
+#: And if that is ten times as long at least, it is called idle: nobody worked all the while.
+IDLE_LOG: Final = math.log(10.0)
 #: Pages of a labeler after which its errors are believed as much as everybody's.
 SPREAD_ALIKE: Final = 10.0
 _FORGET_ERROR: Final = 0.005
@@ -107,7 +110,7 @@ class ExpectedTimes:
         forecast = self._forecast(work, learn=work.seconds is not None)
         expected = _expectation(forecast)
         if work.seconds is None:
-            return Timing(expected)
+            return Timing(expected, flag="impossible")
         log_seconds = math.log(max(work.seconds, SMALLEST_SECONDS))
         if work.is_page_time:
             log_seconds -= forecast.queue.log_rows
@@ -121,7 +124,10 @@ class ExpectedTimes:
             *(*forecast[4:], not in_half, not in_most),
         ]
         self._pending.add(page, work.submitted_ms, observation)
-        return Timing(expected, forecast.calibration.rank(score), pace, in_half, in_most)
+        if not expected.learned:
+            return Timing(expected)
+        flag = "idle" if pace > max(IDLE_LOG, MOST_ERRORS * self._error) else ""
+        return Timing(expected, forecast.calibration.rank(score), pace, in_half, in_most, flag)
 
     def features(self, work: Work) -> dict[str, float]:
         """What the level of a forecast is made from, by name."""
@@ -143,9 +149,14 @@ class ExpectedTimes:
         """Take what another source partition knows, in place of what it said before."""
         self._speeds.hear(key, source_partition, evidence)
 
-    def take_changed(self) -> list[SpeedKey]:
-        """Labelers whose speed evidence changed since the last call."""
-        return self._speeds.take_changed()
+    def changed_speeds(self) -> list[SpeedKey]:
+        """Labelers whose speed evidence changed since `memories` were last taken."""
+        return self._speeds.memory.changed()
+
+    @property
+    def memories(self) -> Mapping[str, RecentMemory[Any, Any]]:
+        """What is remembered of labelers and tasks: state besides `dump`, of which only what changes is stored."""
+        return {"speed": self._speeds.memory, "task_time": self._tasks.memory}
 
     def _forecast(self, work: Work, *, learn: bool = False) -> _Forecast:
         queue = self._levels.get(Queue(work.project_id, work.task_type, work.labeler_kind))
@@ -280,12 +291,10 @@ class ExpectedTimes:
         return typed
 
     def dump(self) -> dict[str, Any]:
-        """State as plain JSON values; what was heard of other partitions is not in it."""
+        """State as plain JSON values, without `memories`; what was heard of other partitions is not in it either."""
         return {
             "levels": self._levels.dump(),
-            "speeds": self._speeds.dump(),
             "persons": [[name, *values] for name, values in self._persons.items()],
-            "tasks": self._tasks.dump(),
             "numbers": self._numbers.dump(),
             "differences": self._differences.dump(),
             "regression": self._regression.dump(),
@@ -299,9 +308,7 @@ class ExpectedTimes:
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from dumped state."""
         self._levels.load(state["levels"])
-        self._speeds.load(state["speeds"])
         self._persons = OrderedDict((name, (pages, level)) for name, pages, level in state["persons"])
-        self._tasks.load(state["tasks"])
         self._numbers.load(state["numbers"])
         self._differences = Differences(*state["differences"])
         self._regression.load(state["regression"])

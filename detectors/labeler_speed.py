@@ -12,8 +12,11 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from detectors.consensus import LabelSpace
+from detectors.recent_memory import RecentMemory
+
 #: A labeler in this many queues is remembered per model; the one idle longest is forgotten beyond it.
-MAX_SPEEDS: Final = 1_000
+MAX_SPEEDS: Final = 2_000
 #: The same for what other source partitions say, which is in no state.
 MAX_HEARD: Final = 20_000
 #: Latest pages whose median is the labeler's typical speed.
@@ -38,6 +41,11 @@ class SpeedKey(NamedTuple):
     labeler_id: str
     project_id: str
     task_type: str
+
+    @property
+    def space(self) -> LabelSpace:
+        """The label space that the queue is of."""
+        return LabelSpace(self.project_id, self.task_type)
 
 
 class SpeedEvidence(NamedTuple):
@@ -151,29 +159,24 @@ def _clipped(value: float, most: float) -> float:
 
 
 class Speeds:
-    """All speeds of one source partition, what others say, and which changed since they were last taken."""
+    """All speeds of one source partition, and what others say."""
 
     def __init__(self) -> None:
-        self._own: OrderedDict[SpeedKey, Speed] = OrderedDict()
+        self.memory: RecentMemory[SpeedKey, Speed] = RecentMemory(
+            MAX_SPEEDS, to_plain=Speed.dump, from_plain=lambda plain: Speed(*plain)
+        )
+        """Own ones."""
         self._heard: OrderedDict[SpeedKey, dict[int, SpeedEvidence]] = OrderedDict()
         self._sums: dict[SpeedKey, tuple[float, float, float]] = {}
-        self._changed: dict[SpeedKey, None] = {}
 
     def get(self, key: SpeedKey) -> Speed | None:
         """The labeler's own speed here, if any of its work was learned."""
-        return self._own.get(key)
+        return self.memory.get(key)
 
     def open(self, key: SpeedKey) -> Speed:
         """The labeler's own speed here, to be changed."""
-        speed = self._own.get(key)
-        if speed is None:
-            speed = self._own[key] = Speed()
-            if len(self._own) > MAX_SPEEDS:
-                forgotten, _ = self._own.popitem(last=False)
-                self._changed.pop(forgotten, None)
-        else:
-            self._own.move_to_end(key)
-        self._changed[key] = None
+        speed = self.memory.get(key) or Speed()
+        self.memory.use(key, speed)
         return speed
 
     def heard(self, key: SpeedKey) -> tuple[float, float, float] | None:
@@ -195,18 +198,3 @@ class Speeds:
             self._sums[key] = (min(weight, MOST_HEARD), level, spread)
         else:
             self._sums.pop(key, None)
-
-    def take_changed(self) -> list[SpeedKey]:
-        """Keys whose evidence changed since the last call."""
-        changed = list(self._changed)
-        self._changed.clear()
-        return changed
-
-    def dump(self) -> list[Any]:
-        """State as plain values, in order of last use; what was heard is not in it."""
-        return [[list(key), *speed.dump()] for key, speed in self._own.items()]
-
-    def load(self, state: list[Any]) -> None:
-        """Continue from dumped state."""
-        self._own = OrderedDict((SpeedKey(*key), Speed(*values)) for key, *values in state)
-        self._changed.clear()

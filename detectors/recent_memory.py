@@ -32,7 +32,7 @@ class RecentMemory(Generic[K, V]):
     (1.5, True)
     """
 
-    __slots__ = ("_changed", "_forgotten", "_from_plain", "_most", "_new", "_to_plain", "_used", "_values")
+    __slots__ = ("_changed", "_clock", "_forgotten", "_from_plain", "_most", "_new", "_to_plain", "_used", "_values")
 
     def __init__(self, most: int, *, to_plain: Callable[[V], Any], from_plain: Callable[[Any], V]) -> None:
         self._most = most
@@ -41,6 +41,7 @@ class RecentMemory(Generic[K, V]):
         self._values: OrderedDict[K, V] = OrderedDict()
         self._used: dict[K, int] = {}
         """When each was last used: the number of that use."""
+        self._clock = 0
         self._changed: dict[K, None] = {}
         self._new: set[K] = set()
         """Those that were never taken."""
@@ -59,7 +60,8 @@ class RecentMemory(Generic[K, V]):
 
     def use(self, key: K, value: V) -> None:
         """Remember a value, or that it changed."""
-        self._used[key] = self._next()
+        self._used[key] = self._clock
+        self._clock += 1
         if key in self._values:
             self._values.move_to_end(key)
         elif key in self._forgotten:
@@ -99,11 +101,8 @@ class RecentMemory(Generic[K, V]):
         known = sorted(entries, key=lambda entry: entry[1][0])
         self._values = OrderedDict((key, self._from_plain(plain)) for key, (_, plain) in known)
         self._used = {key: used for key, (used, _) in known}
+        self._clock = known[-1][1][0] + 1 if known else 0
         self._changed, self._forgotten, self._new = {}, {}, set()
-
-    def _next(self) -> int:
-        latest = next(reversed(self._values), None)
-        return 0 if latest is None else self._used[latest] + 1
 
     def _plain(self, key: K) -> list[Any]:
         return [self._used[key], self._to_plain(self._values[key])]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
+from detectors.recent_memory import RecentMemory
 from detectors.sketches import hash64
 
 #: Tasks remembered per model; the one idle longest is forgotten beyond it.
@@ -26,6 +26,7 @@ FORGETTING: Final = 0.001
 LEAST_VARIANCE: Final = 1e-9
 _MOST_DEVIATIONS: Final = 3.0
 _DIGITS: Final = 5
+_UNSEEN: Final = (0.0, 0.0)
 
 
 class TaskEffects:
@@ -39,7 +40,10 @@ class TaskEffects:
     """
 
     def __init__(self) -> None:
-        self._tasks: OrderedDict[int, tuple[float, float]] = OrderedDict()
+        self.memory: RecentMemory[int, tuple[float, float]] = RecentMemory(
+            MAX_TASKS, to_plain=list, from_plain=lambda plain: (plain[0], plain[1])
+        )
+        """By task: answers' worth of the effect, and the effect as it was seen."""
 
     @staticmethod
     def key(project_id: str, task_id: str) -> int:
@@ -48,29 +52,19 @@ class TaskEffects:
 
     def get(self, key: int) -> float:
         """The effect, as far as it is believed: 0 for a task not seen yet."""
-        weight, mean = self._tasks.get(key, (0.0, 0.0))
+        weight, mean = self.memory.get(key) or _UNSEEN
         return mean * weight / (weight + TASK_ALIKE)
 
     def mean(self, key: int) -> float:
         """The effect as it was seen."""
-        return self._tasks.get(key, (0.0, 0.0))[1]
+        return (self.memory.get(key) or _UNSEEN)[1]
 
     def learn(self, key: int, excess: float, weight: float) -> None:
         """Take one answer into account; ``weight`` is larger for labelers whose times vary less."""
-        known, mean = self._tasks.pop(key, (0.0, 0.0))
+        known, mean = self.memory.get(key) or _UNSEEN
         weight = min(max(weight, LEAST_WEIGHT), MOST_WEIGHT)
         total = known + weight
-        self._tasks[key] = (round(total, 2), round(mean + (excess - mean) * weight / total, _DIGITS))
-        if len(self._tasks) > MAX_TASKS:
-            self._tasks.popitem(last=False)
-
-    def dump(self) -> list[Any]:
-        """State as plain values, in order of last use."""
-        return [[key, weight, mean] for key, (weight, mean) in self._tasks.items()]
-
-    def load(self, state: list[Any]) -> None:
-        """Continue from dumped state."""
-        self._tasks = OrderedDict((int(key), (weight, mean)) for key, weight, mean in state)
+        self.memory.use(key, (round(total, 2), round(mean + (excess - mean) * weight / total, _DIGITS)))
 
 
 def as_number(value: object) -> float | None:

@@ -41,7 +41,7 @@ class Expectation(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """A forecast and what came of it. None where the time is not known or not trusted."""
+    """A forecast and what came of it; None where the time is not trusted, or nothing was known of the queue."""
 
     expected: Expectation
     p_value: float | None = None
@@ -50,6 +50,9 @@ class Timing(NamedTuple):
     """Logarithm of time over forecast."""
     is_in_50: bool | None = None
     is_in_90: bool | None = None
+    flag: str = ""
+    """Why the time is not trusted: ``impossible`` (never learned), ``idle`` (far beyond what can be work: learned only
+    as if it were a long time), or empty."""
 
     @property
     def is_too_fast(self) -> bool:

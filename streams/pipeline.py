@@ -16,10 +16,10 @@ from typing import Final
 from detectors.beliefs import Beliefs, Guideline
 from detectors.consensus import Answer, LabelSpace, Task, Truth, shared
 from detectors.evidence import UNJUDGED, Evidence
-from detectors.expected_time import Timing
 from detectors.forgetting import HalfLives
 from detectors.labeler_speed import SpeedKey
 from detectors.sketches import hash64
+from detectors.timing import Expectation, Timing
 from detectors.windows import IntervalOutcome, Observation
 from schemas.dead_letter import Reason
 from schemas.events import AnnotationEvent
@@ -38,6 +38,8 @@ from streams.timed_work import timed_work
 
 _MICROSECONDS: Final = 1_000_000
 _MICRO: Final = 1_000_000
+_Bound = float | None
+_TimeColumns = tuple[_Bound, _Bound, _Bound, _Bound, float | None, bool | None, bool | None, str]
 
 
 def new_beliefs(reliability: ReliabilitySettings, projects: Mapping[str, ProjectSettings]) -> Beliefs:
@@ -207,7 +209,7 @@ class PartitionPipeline:
         gold = None if event.gold_label is None else canonical(event.gold_label)
         handling_seconds = event.handling_seconds
         timing = state.expected_times.observe(timed_work(event))
-        expected = timing.expected
+        expected = timing.expected if timing.expected.learned else None  # of a new queue nothing is known
         known = _standing(task.gold, None if gold is None else Truth(gold, "gold", submitted_ms))
         revision = event.labeler_id in task.answers
         answer = Answer(
@@ -229,11 +231,11 @@ class PartitionPipeline:
                 labeler_id=event.labeler_id,
                 classes=_histogram_keys(event.label),
                 handling_microseconds=round(handling_seconds * _MICROSECONDS),
-                forecast_microseconds=round(expected.seconds * _MICROSECONDS),
+                forecast_microseconds=None if expected is None else round(expected.seconds * _MICROSECONDS),
                 gold_correct=answer.gold_correct,
                 agrees=agrees,
                 revision=revision,
-                interval=_interval(timing),
+                interval=None if expected is None else _interval(expected, timing),
                 time_flagged=timing.flag != "",
             ),
             offset=sequence,
@@ -261,21 +263,14 @@ class PartitionPipeline:
                 agrees,
                 to_ms(event.started_at),
                 handling_seconds,
-                expected.seconds,
+                None if expected is None else expected.seconds,
                 revision,
                 late,
                 arrival_ms(record),
                 state.partition,
                 record.offset,
                 probability_right,
-                expected.low_50,
-                expected.high_50,
-                expected.low_90,
-                expected.high_90,
-                timing.p_value,
-                None if timing.p_value is None else timing.is_too_fast,
-                None if timing.p_value is None else timing.is_too_slow,
-                timing.flag,
+                *_time_columns(expected, timing),
             )
         )
 
@@ -319,14 +314,20 @@ def _histogram_keys(label: Label) -> tuple[str, ...]:
     return (canonical(label),) if label.kind == "rating" else classes_of(label)
 
 
-def _interval(timing: Timing) -> IntervalOutcome | None:
+def _interval(expected: Expectation, timing: Timing) -> IntervalOutcome | None:
     """How a trusted time lay to the intervals of its forecast."""
     if timing.is_in_50 is None or timing.is_in_90 is None:
         return None
-    width = math.log(timing.expected.high_90 / timing.expected.low_90)
-    return IntervalOutcome(
-        timing.is_in_50, timing.is_in_90, round(width * _MICRO), timing.is_too_fast, timing.is_too_slow
-    )
+    width = round(math.log(expected.high_90 / expected.low_90) * _MICRO)
+    return IntervalOutcome(timing.is_in_50, timing.is_in_90, width, timing.is_too_fast, timing.is_too_slow)
+
+
+def _time_columns(expected: Expectation | None, timing: Timing) -> _TimeColumns:
+    """Bounds of the forecast, how unusual a trusted time was, and why a time is not trusted."""
+    bounds = (None,) * 4 if expected is None else expected[1:5]
+    if expected is None or timing.p_value is None:
+        return (*bounds, None, None, None, timing.flag)
+    return (*bounds, timing.p_value, timing.is_too_fast, timing.is_too_slow, timing.flag)
 
 
 def _standing(before: Truth | None, now: Truth | None) -> Truth | None:

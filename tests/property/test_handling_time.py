@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import permutations
 
 from hypothesis import given
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from detectors.expected_time import ExpectedTimes, Work
 from detectors.labeler_speed import SpeedEvidence, SpeedKey
+from tests.expected_times import dumped, restored
 
 WORKS = st.lists(
     st.builds(
@@ -37,13 +37,13 @@ EVIDENCE = st.builds(
 @given(works=WORKS, data=st.data())
 def test_a_model_restored_at_any_point_goes_on_bit_for_bit(works: list[Work], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(works)))
-    uninterrupted, before, after = ExpectedTimes(), ExpectedTimes(), ExpectedTimes()
+    uninterrupted, before = ExpectedTimes(), ExpectedTimes()
     expected = [uninterrupted.observe(work) for work in works]
     found = [before.observe(work) for work in works[:at]]
-    after.load(json.loads(json.dumps(before.dump())))
+    after = restored(dumped(before))
     found += [after.observe(work) for work in works[at:]]
     assert found == expected
-    assert json.dumps(after.dump()) == json.dumps(uninterrupted.dump())
+    assert dumped(after) == dumped(uninterrupted)
 
 
 @given(works=WORKS)

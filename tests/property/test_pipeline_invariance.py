@@ -33,6 +33,7 @@ from tests.builders import (
     tables,
     window_sums,
 )
+from tests.property.comparable import BY_CHECKPOINT
 from tests.property.streams_of_events import (
     LABELS,
     Interval,
@@ -90,7 +91,7 @@ def labelers(model: Any) -> list[Any]:
 def stored_state(sink: MemorySink) -> list[StateRow]:
     """State rows; of what is believed the version is the checkpoint's, and rows tell no more than live_state."""
     rows = cast(list[StateRow], sink.rows("state"))
-    return [row for row in rows if row.kind not in ("labeler", "label_space", "confidence")]
+    return [row for row in rows if row.kind not in BY_CHECKPOINT]
 
 
 @given(st.data())

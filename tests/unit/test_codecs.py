@@ -9,6 +9,8 @@ import pytest
 
 from detectors.agreement import Coincidences, unit_contribution
 from detectors.consensus import Answer, LabelSpace, Task, Truth
+from detectors.expected_time import ExpectedTimes
+from detectors.labeler_speed import SpeedKey
 from detectors.sketches import DistinctSketch
 from detectors.windows import Partial, WindowKey
 from streams.state import codecs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 
@@ -11,6 +10,7 @@ import pytest
 from detectors.expected_time import ExpectedTimes, Timing, Work
 from detectors.labeler_speed import SpeedEvidence, SpeedKey
 from detectors.pending_pages import MAX_PENDING, PendingPages
+from tests.expected_times import dumped
 from tests.timed_labelers import START_MS, simulated
 
 
@@ -39,10 +39,10 @@ def test_there_is_a_forecast_before_anything_was_seen() -> None:
 def test_asking_for_a_forecast_changes_nothing() -> None:
     model = ExpectedTimes()
     run(model, list(simulated(1, 300)))
-    before = json.dumps(model.dump())
+    before = dumped(model)
     for one in simulated(2, 20):
         model.forecast(one)
-    assert json.dumps(model.dump()) == before
+    assert dumped(model) == before
 
 
 def test_labelers_are_told_apart_and_beat_the_median_of_all() -> None:
@@ -152,8 +152,9 @@ def test_evidence_says_the_level_in_seconds_and_is_taken_once() -> None:
     assert evidence is not None
     assert math.exp(evidence.log_seconds) == pytest.approx(20.0, rel=0.05)
     assert evidence.weight == 10.0
-    assert set(model.take_changed()) == {key, key._replace(labeler_id="bob")}
-    assert model.take_changed() == []
+    assert set(model.changed_speeds()) == {key, key._replace(labeler_id="bob")}
+    assert {name for name, _ in model.memories["speed"].take_changed()} == {key, key._replace(labeler_id="bob")}
+    assert model.changed_speeds() == []
 
 
 def test_evidence_follows_a_labeler_far_from_what_the_queue_was() -> None:
