@@ -165,7 +165,7 @@ class TestHandlingTime:
         page = [annotation(event_id=f"e-{i}", task_id=f"t-{i}", took=50.0) for i in range(3)]
         expected = {process_one(pipeline, event).expected_handling_seconds or 0.0 for event in page}
         assert max(expected) < 13.5
-        later = process_one(pipeline, annotation(event_id="later", task_id="t-9", at=100.0, took=50.0))
+        later = process_one(pipeline, annotation(event_id="later", task_id="t-9", at=100.0, took=51.0))
         assert (later.expected_handling_seconds or 0.0) > 14.0
 
     def test_an_impossible_time_is_flagged_and_not_learned(self) -> None:
