@@ -185,8 +185,9 @@ LEADERBOARD = {
 }
 
 #: Columns that hold a belief, by view. They rest on what was known at that moment: of labelers and their speed, which
-#: partitions tell each other as they go, and of truths, since a review is applied among the annotations where the next checkpoint
-#: happens to be. So they are equal only where there is one partition, and no annotation after the first review.
+#: partitions tell each other as they go, and of truths, since a review is applied among the annotations where the next
+#: checkpoint happens to be. So they are equal only where there is one partition, and no annotation after the first
+#: review.
 BELIEFS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("quality_by_minute", "quality_by_hour", "quality_daily"),
