@@ -18,6 +18,7 @@ from detectors.change.cusum import BernoulliCusum, GaussianCusum, bernoulli_pena
 from detectors.change.e_process import EProcess, Form, Learning
 from detectors.change.finding import Direction, check_config
 from detectors.change.fleet import EFleet, Floats, run_lengths
+from detectors.change.seasonal import HOURS, Seasonal
 from detectors.change.threshold import FixedThreshold
 
 #: Simulated changes: the standard error of the ARL is then below 1 % (up to levels of .99).
@@ -125,11 +126,11 @@ def e_cusum(
     """An e-CUSUM whose ARL was simulated, stream by stream: some seconds for an ARL of 5,000.
 
     >>> e_cusum(500, 0.92, np.random.default_rng(1)).threshold
-    46.8
+    46.3
     """
     method = EProcess(arl, level, smallest_drop, form="cusum")
-    threshold = arl / 10.0
-    for _ in range(4):
+    threshold = arl / 12.0
+    for _ in range(2):
         fleet = EFleet(replace(method, threshold=threshold), runs)
         lengths = run_lengths(fleet, np.full(runs, level), generator, at_most=100 * int(arl))
         threshold = max(threshold * arl / float(lengths.mean()), LOWEST)
@@ -212,6 +213,17 @@ def gaussian_cusum_arl(shift: float, threshold: float) -> float:
     above = ndtr(centres[None, :] - centres[:, None] + shift / 2.0 + width / 2.0)
     moves = np.diff(above, axis=1, prepend=0.0)
     return float(np.linalg.solve(np.eye(CELLS) - moves, np.ones(CELLS))[0])
+
+
+def seasonal(arl: float, *, shift: float = 1.5, direction: Direction = "down", min_count: int = HOURS) -> Seasonal:
+    """A seasonal baseline for an ARL in values, after those that are only learned from.
+
+    Its scores are standard normal at most, and its threshold that of the Gaussian CUSUM.
+
+    >>> seasonal(1_000).threshold
+    3.54
+    """
+    return Seasonal(gaussian_cusum(arl, 0.0, 1.0, shift=shift).threshold, shift, direction, min_count)
 
 
 def fixed_threshold(

@@ -189,7 +189,7 @@ def run_lengths(
     at_most: int,
     change: tuple[NDArray[np.int64], float] | None = None,
 ) -> Floats:
-    """Answers until each stream fires first; infinity for those that have not after ``at_most``.
+    """Answers until each stream fires first, or first after a change; infinity where that is not within ``at_most``.
 
     Args:
         fleet: at its beginning.
@@ -211,6 +211,8 @@ def run_lengths(
             break
         level = levels if change is None else np.where(answers <= change[0][running], levels, change[1])
         fired = fleet.step(generator.random(len(running)) < level)
+        if change is not None:
+            fired &= answers > change[0][running]
         if fired.any():
             lengths[running[fired]] = answers
             running, levels = running[~fired], levels[~fired]
