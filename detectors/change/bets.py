@@ -12,9 +12,10 @@ from typing import Final, NamedTuple
 
 from detectors.change.finding import check_config
 
-#: Multiples of the smallest drop, and how much is staked on each.
+#: Multiples of the smallest drop, and how much is staked on each. With .4 on the first, a fall from .92 to .80 is found
+#: a third of an answer sooner (of 57), and one to .60 nearly half an answer later (of 15).
 DROPS: Final = (1.0, 2.0, 4.0)
-WEIGHTS: Final = (0.4, 0.3, 0.3)
+WEIGHTS: Final = (0.3, 0.35, 0.35)
 #: No bet is on less than this share of the level, and none stakes nearly everything on one value.
 LOWEST_SHARE: Final = 0.3
 LARGEST: Final = 0.98
@@ -40,9 +41,9 @@ def bets_on(level: float, smallest_drop: float, variance: float | None = None) -
 
     >>> for bet in bets_on(0.92, 0.1):
     ...     print(f"{bet.size:.3f} {bet.weight:.2f} {0.92 * (1 - bet.size) / (1 - 0.92 * bet.size):.2f}")
-    0.604 0.40 0.82
-    0.776 0.30 0.72
-    0.906 0.30 0.52
+    0.604 0.30 0.82
+    0.776 0.35 0.72
+    0.906 0.35 0.52
     """
     check_config(0.0 < level < 1.0, f"level must be above 0 and below 1, not {level}")
     check_config(0.0 < smallest_drop < level, f"smallest_drop must be above 0 and below the level, not {smallest_drop}")
@@ -52,7 +53,8 @@ def bets_on(level: float, smallest_drop: float, variance: float | None = None) -
     bets: list[Bet] = []
     for multiple, weight in zip(DROPS, WEIGHTS, strict=True):
         drop = min(multiple * smallest_drop, most)
-        growth = drop / spread  # Kelly's stake for a small drop; for answers that of the likelihood ratio
+        # for answers the stake of the likelihood ratio, else Kelly's to second order
+        growth = drop / spread if variance is None else drop / (spread + drop * drop)
         size = min(growth / (1.0 + growth * level), LARGEST)
         if bets and bets[-1].size == size:
             bets[-1] = Bet(size, bets[-1].weight + weight)

@@ -61,7 +61,7 @@ class EProcess:
     ...     if finding := detector.update(second % 3 != 0, 1_000 * second):  # 2 of 3
     ...         break
     >>> finding.at_ms, finding.since_ms, round(finding.level, 3), round(finding.statistic)
-    (117000, 96000, 0.682, 1288)
+    (117000, 96000, 0.682, 1290)
     """
 
     threshold: float

@@ -74,7 +74,7 @@ class Method(Protocol):
 
     @property
     def min_count(self) -> int:
-        """Values that must be seen, since the start and since each finding, before there is a finding."""
+        """Values that must be seen before the first finding."""
 
     def build(self, state: State | None = None) -> Detector:
         """A detector at its beginning, or where another one was when it was dumped."""

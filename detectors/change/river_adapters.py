@@ -87,6 +87,8 @@ class AdwinDetector:
 
     def _cut(self, before: float, at_ms: int) -> Finding | None:
         level, kept = float(self._river.estimation), max(int(self._river.width), 1)
+        start = last_change(self._values)
+        since_ms, values = self._times[start], self._values[start:]
         self._restart(self._values[-kept:], self._times[-kept:])
         is_bad = level < before if self._method.direction == "down" else level > before
         if not is_bad or self._seen < self._method.min_count:
@@ -98,10 +100,28 @@ class AdwinDetector:
             statistic=abs(before - level),
             threshold=0.0,
             baseline=float(before),
-            level=level,
-            since_ms=self._times[0],
-            answers=kept,
+            level=sum(values) / len(values),
+            since_ms=since_ms,
+            answers=len(values),
         )
+
+
+def last_change(values: list[float]) -> int:
+    """Where the second of two parts begins whose means differ most, by their variance between.
+
+    ADWIN drops a little of its window at a time, and so its start is no estimate of when the change came.
+
+    >>> last_change([1, 1, 0, 1, 1, 0, 0, 1, 0])
+    5
+    """
+    total, before, best, start = sum(values), 0.0, -1.0, 0
+    for count, value in enumerate(values[:-1], 1):
+        before += value
+        rest = len(values) - count
+        between = count * rest * (before / count - (total - before) / rest) ** 2
+        if between > best:
+            best, start = between, count
+    return start
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +258,9 @@ class KswinDetector:
         self._times: list[int] = []
         self._restart()
         if state is not None:
-            values, times, seen = cast(tuple[list[float], list[int], int], state)
+            values, times, seen, p_value = cast(tuple[list[float], list[int], int, float], state)
             self._river.window.extend(float(one) for one in values)
+            self._river.p_value = float(p_value)
             self._times, self._seen = [int(one) for one in times], int(seen)
 
     def _restart(self) -> None:
@@ -276,4 +297,4 @@ class KswinDetector:
 
     def dump(self) -> State:
         """As plain values."""
-        return [[float(one) for one in self._river.window], list(self._times), self._seen]
+        return [[float(one) for one in self._river.window], list(self._times), self._seen, self.statistic]
