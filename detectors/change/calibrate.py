@@ -31,6 +31,8 @@ ERRORS: Final = 2.0
 QUANTILES: Final = (0.1, 0.5, 0.9)
 #: No threshold is lower: at 1, everything is a finding.
 LOWEST: Final = 1.5
+#: ARL of an e-CUSUM up to which it is simulated.
+LONGEST_SIMULATED: Final = 1_000.0
 #: Intervals into which a Gaussian CUSUM's sum is cut.
 CELLS: Final = 200
 
@@ -121,20 +123,25 @@ def simulated_arl(
 
 
 def e_cusum(
-    arl: float, level: float, generator: np.random.Generator, *, smallest_drop: float = 0.1, runs: int = 500
+    arl: float, level: float, generator: np.random.Generator, *, smallest_drop: float = 0.1, runs: int = 1_000
 ) -> EProcess:
-    """An e-CUSUM whose ARL was simulated, stream by stream: some seconds for an ARL of 5,000.
+    """An e-CUSUM for an ARL, from streams that are simulated to their end: half a second.
+
+    A long ARL is to a short one as their thresholds, since with each answer as many sums leave zero. So none longer
+    than `LONGEST_SIMULATED` is simulated.
 
     >>> e_cusum(500, 0.92, np.random.default_rng(1)).threshold
-    51.7
+    48.2
     """
     method = EProcess(arl, level, smallest_drop, form="cusum")
-    threshold = arl / 12.0
+    simulated = min(arl, LONGEST_SIMULATED)
+    threshold = simulated / 12.0
     for _ in range(2):
-        fleet = EFleet(replace(method, threshold=threshold), runs)
-        lengths = run_lengths(fleet, np.full(runs, level), generator, at_most=100 * int(arl))
-        threshold = max(threshold * arl / float(lengths.mean()), LOWEST)
-    return replace(method, threshold=_rounded_up(threshold * (1.0 + ERRORS / math.sqrt(runs))))
+        fleet = EFleet(replace(method, threshold=max(threshold, LOWEST)), runs)
+        lengths = run_lengths(fleet, np.full(runs, level), generator, at_most=100 * int(simulated))
+        threshold *= simulated / float(lengths.mean())
+    threshold *= arl / simulated * (1.0 + ERRORS / math.sqrt(runs))
+    return replace(method, threshold=_rounded_up(max(threshold, LOWEST)))
 
 
 def bernoulli_cusum(
