@@ -23,8 +23,9 @@ from detectors.change.river_adapters import Adwin, PageHinkleyMethod
 #: One false alarm in so many answers: .143 in 1,000.
 ARL: Final = 7_000
 SMALLEST_DROP: Final = 0.1
-#: Answers in control before a drop, and up to how many more, so that no block meets it at its start.
-BEFORE: Final = 300
+#: Answers in control before a drop, enough to learn a level and to fill 60 windows; and up to how many more, so that no
+#: block meets it at its start.
+BEFORE: Final = 1_200
 SPREAD: Final = 100
 #: Who has not found a drop after so many answers has missed it.
 HORIZON: Final = 1_000
