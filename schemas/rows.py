@@ -266,6 +266,29 @@ class PartitionClaimRow(NamedTuple):
     claimed_at: int
 
 
+class FindingRow(NamedTuple):
+    """``findings``: a change that a detector found. Identity: metric, scope, time, source partition.
+
+    What of the scope is empty, is not told apart.
+    """
+
+    metric: str
+    project_id: str
+    task_type: str
+    vendor_id: str
+    labeler_id: str
+    at: int
+    source_partition: int
+    direction: str
+    since: int
+    baseline: float
+    level: float
+    answers: int
+    statistic: float
+    threshold: float
+    source_offset: int
+
+
 Row = (
     AnnotationScoreRow
     | TaskConfidenceRow
@@ -274,6 +297,7 @@ Row = (
     | LabelerReliabilityRow
     | ConfidenceOutcomeRow
     | ClosedTaskRow
+    | FindingRow
     | DeadLetterRow
     | SourceProgressRow
     | StateRow
@@ -289,6 +313,7 @@ TABLES: Final[dict[str, type[Row]]] = {
     "labeler_reliability": LabelerReliabilityRow,
     "confidence_outcomes": ConfidenceOutcomeRow,
     "closed_tasks": ClosedTaskRow,
+    "findings": FindingRow,
     "dead_letters": DeadLetterRow,
     "source_progress": SourceProgressRow,
     "state": StateRow,

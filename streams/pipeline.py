@@ -15,6 +15,7 @@ from typing import Final
 
 from detectors.beliefs import Beliefs, Guideline
 from detectors.consensus import Answer, LabelSpace, Task, Truth, shared
+from detectors.coverage import INTERVAL_COVERAGE
 from detectors.evidence import UNJUDGED, Evidence
 from detectors.forgetting import HalfLives
 from detectors.labeler_speed import SpeedKey
@@ -33,7 +34,7 @@ from streams.revision import TaskChange, apply_review, learn_truth
 from streams.settings import ProjectSettings, ReliabilitySettings
 from streams.state.journal import Noted
 from streams.state.partition_state import Changes, PartitionState
-from streams.state.result_rows import outcome_row
+from streams.state.result_rows import Scope, finding_row, outcome_row
 from streams.timed_work import timed_work
 
 _MICROSECONDS: Final = 1_000_000
@@ -220,6 +221,9 @@ class PartitionPipeline:
             timing.pace,
             gold_correct=None if known is None else known.label == label,
         )
+        interval = None if expected is None else _interval(expected, timing)
+        if interval is not None:
+            self._watch_coverage(event, interval, record.offset, outcome)
         change = TaskChange(state, task)
         agrees = answer.agrees = self._agrees(task, event.labeler_id, answer)
         held = state.beliefs.answer(task, event.labeler_id, answer, event.label.kind)
@@ -235,7 +239,7 @@ class PartitionPipeline:
                 gold_correct=answer.gold_correct,
                 agrees=agrees,
                 revision=revision,
-                interval=None if expected is None else _interval(expected, timing),
+                interval=interval,
                 time_flagged=timing.flag != "",
             ),
             offset=sequence,
@@ -273,6 +277,15 @@ class PartitionPipeline:
                 *_time_columns(expected, timing),
             )
         )
+
+    def _watch_coverage(self, event: AnnotationEvent, interval: IntervalOutcome, offset: int, outcome: Outcome) -> None:
+        """A finding where handling times leave their intervals too often."""
+        finding = self.state.coverage.see(event.task_type, interval.covered_90, to_ms(event.submitted_at))
+        if finding is not None:
+            scope = Scope(task_type=event.task_type)
+            outcome.rows["findings"].append(
+                finding_row(INTERVAL_COVERAGE, scope, finding, self.state.partition, offset)
+            )
 
     def _agrees(self, task: Task, labeler_id: str, answer: Answer) -> bool | None:
         """Whether an answer is what the others' answers suggest; None when there is nothing to agree with."""

@@ -21,6 +21,7 @@ CODEC_VERSIONS: Final = {
     "handling_time": 2,
     "speed": 1,
     "task_time": 1,
+    "coverage": 1,
     "review": 1,
     "reviews_applied": 1,
     "intent": 1,

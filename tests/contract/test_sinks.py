@@ -17,6 +17,7 @@ from schemas.rows import (
     ClosedTaskRow,
     ConfidenceOutcomeRow,
     DeadLetterRow,
+    FindingRow,
     LabelerReliabilityRow,
     PartitionClaimRow,
     ReviewRow,
@@ -155,6 +156,9 @@ EXAMPLES: dict[str, Row] = {
         "captions", "t-1", "image_caption", T0, "cat", "dog", "gold", 0.9, 0.87, False, 3, 3, 17
     ),
     "closed_tasks": ClosedTaskRow("app", 3, "captions", "t-1", 4_000_000_000_000, 1, '{"labels": {}}', 17),
+    "findings": FindingRow(
+        "interval_coverage_90", "", "image_caption", "", "", T0, 3, "down", T0 - 60_000, 0.9, 0.75, 140, 5e4, 5e4, 19
+    ),
     "dead_letters": DeadLetterRow("annotations", 3, 19, "t-1", "not_json", "it is not", "{", 1, T0, "open", 1),
     "source_progress": SourceProgressRow("app", "annotations", 3, -1, T0, 20, 17, 2, 1, True, T0 + 1, 1),
     "state": StateRow("app", 3, "task", "t-1", 17, 1, '{"labels": {}}', False),

@@ -52,6 +52,7 @@ RESULTS = (
     "source_progress",
     "confidence_outcomes",
     "closed_tasks",
+    "findings",
     "reviews",
 )
 DISORDER_SECONDS = 100.0
@@ -77,6 +78,7 @@ def live_state(pipeline: PartitionPipeline) -> list[Any]:
         state.windows.watermark_ms,
         state.expected_times.dump(),
         {kind: memory.dump() for kind, memory in state.expected_times.memories.items()},
+        state.coverage.dump(),
         state.positions,
         [state.journal.applied, list(state.journal.noted.items())],
         state.beliefs.confidence_model.dump(),
