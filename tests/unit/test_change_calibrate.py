@@ -92,6 +92,16 @@ class TestShortSimulation:
         assert error < 0.015
         assert lengths.mean() == pytest.approx(short, rel=3 * (error + 1 / math.sqrt(len(lengths))))
 
+    def test_counts_at_once_have_the_same_budget(self) -> None:
+        method = calibrate.e_process(ARL, 0.92, rng(), at_once=20)
+        assert method.threshold < 0.8 * calibrate.e_process(ARL, 0.92, rng()).threshold
+        detector, generator = method.build(), rng(6)
+        alarms = sum(
+            detector.update_counts(int(generator.binomial(20, 0.92)), 20, minute) is not None for minute in range(6_000)
+        )
+        assert alarms * ARL <= 1.15 * 120_000, "within three standard errors"
+        assert alarms * ARL > 0.6 * 120_000
+
     def test_the_same_seed_gives_the_same_threshold(self) -> None:
         found = {calibrate.e_process(ARL, 0.92, rng(seed)).threshold for seed in (1, 1)}
         assert len(found) == 1
