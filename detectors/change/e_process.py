@@ -10,11 +10,11 @@ in Data Science 2, 2024; definition 2.2, theorem 2.4). Bets: `bets`. The recursi
 
 Counts of n answers at once multiply all their factors, and start n processes before them: M still grows by n.
 
-The level in control is known, or learned. Learned means a beta prior (the fleet's) that every answer updates: the
-factors' denominators are then the probabilities that this prior predicts. M minus the number of answers is a martingale
-for answers of a labeler drawn from the prior, so the average run length holds over labelers like those, with no error
-of estimation left out (the predictive mixture takes the part of the null). The price: a change too soon after
-the start teaches the detector a lower level, and is found later.
+The level in control is known, or learned. Learned means a beta prior (the fleet's) that answers update: the factors'
+denominators are then the probabilities that this prior predicts. If each answer updates it at once, M minus the number
+of answers is a martingale for answers of a labeler drawn from the prior, so the average run length holds over labelers
+like those, with no error of estimation left out. But then a change soon after the start teaches the detector a lower
+level, and is found late. So answers wait (``lag``) before they are learned from, and calibration makes up for that.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from detectors.change.finding import Direction, Finding, State, check_config, ch
 Form = Literal["sr", "cusum"]
 _MOST: Final = 1e290
 _MOST_LOG: Final = 600.0
+#: A right and a wrong answer that wait: one object for all labelers.
+_RIGHT: Final = (1.0, 1)
+_WRONG: Final = (0.0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Learning:
     prior: float = 25.0
     answers: int = 50
     """Answers that are only learned from, before the first is tested."""
+    lag: int = 60
+    """How many later answers an answer waits for before it is learned from; 0 where the theorem must hold."""
     memory: float = math.inf
     """Answers that the learned level may be worth at most: what persists for longer becomes the new level."""
 
@@ -82,6 +87,7 @@ class EProcess:
         check_config(self.form in ("sr", "cusum"), f"form must be sr or cusum, not {self.form}")
         if self.learning is not None:
             check_config(self.learning.prior > 0, f"prior must be above 0, not {self.learning.prior}")
+            check_config(self.learning.lag >= 0, f"lag must not be negative, not {self.learning.lag}")
             check_config(self.learning.memory >= self.learning.prior, "memory must be at least the prior")
         self.bets()
 
@@ -113,6 +119,8 @@ class EDetector:
         "_sizes",
         "_starts",
         "_sums",
+        "_waiting",
+        "_waiting_seen",
         "_weights",
     )
 
@@ -129,6 +137,9 @@ class EDetector:
         if method.learning:
             self._seen = -method.learning.answers
         self._right = 0.0
+        self._waiting: list[tuple[float, int]] = []
+        """Sums and numbers of the latest values, not learned from yet; and how many values they are."""
+        self._waiting_seen = 0
         self._sums = [0.0] * len(bets)
         self._best = [0.0] * len(bets)
         self._starts: list[tuple[int, float, int] | None] = [None] * len(bets)
@@ -154,9 +165,10 @@ class EDetector:
         if self._seen >= 0:
             factors = self._factors
             found = self._test([f - f * g * good for f, g in zip(factors, self._sizes, strict=True)], good, 1, at_ms)
+            if self._method.learning:
+                self._wait(good, 1)
         else:
             self._seen += 1
-        if self._method.learning:
             self._learn(good, 1)
         return found
 
@@ -171,19 +183,21 @@ class EDetector:
             log_null = self._log_null(good, seen)
             logs = [good * math.log1p(-g) - seen * math.log1p(-g * self._level) - log_null for g in self._sizes]
             found = self._test([math.exp(min(one, _MOST_LOG)) for one in logs], good, seen, at_ms)
+            if self._method.learning:
+                self._wait(good, seen)
         else:
             self._seen = min(self._seen + seen, 0)
-        if self._method.learning:
             self._learn(good, seen)
         return found
 
     def dump(self) -> State:
         """As plain values."""
         starts = [list(start) if start else None for start in self._starts]
-        return [self._good, self._bad, self._seen, self._right, list(self._sums), list(self._best), starts]
+        waiting = [list(one) for one in self._waiting]
+        return [self._good, self._bad, self._seen, self._right, list(self._sums), list(self._best), starts, waiting]
 
     def _load(self, state: State) -> None:
-        good, bad, seen, right, sums, best, starts = state
+        good, bad, seen, right, sums, best, starts, waiting = state
         self._good, self._bad, self._right = (float(cast(float, one)) for one in (good, bad, right))
         self._seen = int(cast(int, seen))
         self._sums = [float(one) for one in cast(list[float], sums)]
@@ -192,6 +206,8 @@ class EDetector:
             (int(start[0]), float(start[1]), int(start[2])) if start else None
             for start in cast(list[list[float] | None], starts)
         ]
+        self._waiting = [(float(good), int(seen)) for good, seen in cast(list[tuple[float, int]], waiting)]
+        self._waiting_seen = sum(seen for _, seen in self._waiting)
         kept = len(self._sizes)
         check_config(
             len(self._sums) == len(self._best) == len(self._starts) == kept, f"the state is not of {kept} bets"
@@ -240,6 +256,18 @@ class EDetector:
             self._sums[k] = self._best[k] = 0.0
             self._starts[k] = None
         return finding
+
+    def _wait(self, good: float, seen: int) -> None:
+        """Learn from what has waited for long enough."""
+        learning = self._method.learning
+        assert learning is not None
+        waiting = self._waiting
+        waiting.append((_RIGHT if good else _WRONG) if seen == 1 and good in (0.0, 1.0) else (good, seen))
+        self._waiting_seen += seen
+        while waiting and self._waiting_seen - waiting[0][1] >= learning.lag:
+            oldest = waiting.pop(0)
+            self._waiting_seen -= oldest[1]
+            self._learn(*oldest)
 
     def _learn(self, good: float, seen: int) -> None:
         learning = self._method.learning

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from detectors.change.baselines import Always, LastUnder
 from detectors.change.cusum import BernoulliCusum
-from detectors.change.e_process import EProcess
+from detectors.change.e_process import EProcess, Learning
 from detectors.change.finding import Detector, Method
 from detectors.change.threshold import FixedThreshold
 
@@ -45,6 +45,8 @@ class EFleet:
         prior = method.learning.prior if method.learning else 0.0
         self._good = np.full(streams, prior * method.good())
         self._bad = np.full(streams, prior - prior * method.good())
+        self._waiting = np.zeros((method.learning.lag if method.learning else 0, streams))
+        self._steps = 0
 
     @property
     def statistic(self) -> Floats:
@@ -53,7 +55,7 @@ class EFleet:
 
     def step(self, right: Flags) -> Flags:
         method = self._method
-        good = right.astype(float) if method.direction == "down" else 1.0 - right
+        good: Floats = (right if method.direction == "down" else ~right).astype(np.float64)
         level = self._good / (self._good + self._bad) if method.learning else method.good()
         factors = (1.0 - self._sizes * good) / (1.0 - self._sizes * level)
         tested = self._seen >= 0
@@ -61,19 +63,32 @@ class EFleet:
         self._sums = np.where(tested, before * factors, 0.0)
         self._seen += 1
         if method.learning:
-            self._good += good
-            self._bad += 1.0 - good
-            shrink = np.minimum(method.learning.memory / (self._good + self._bad), 1.0)
-            self._good *= shrink
-            self._bad *= shrink
+            self._learn(good, method.learning)
         fired = tested & (self.statistic >= method.threshold) & (self._seen >= method.min_count)
         self._sums[:, fired] = 0.0
         self._seen[fired] = 0
         return fired
 
+    def _learn(self, good: Floats, learning: Learning) -> None:
+        self._steps += 1
+        tested = self._steps - learning.answers
+        if tested > 0 and learning.lag:
+            at = tested % learning.lag
+            oldest = self._waiting[at].copy()
+            self._waiting[at] = good
+            if tested <= learning.lag:
+                return
+            good = oldest
+        self._good += good
+        self._bad += 1.0 - good
+        shrink = np.minimum(learning.memory / (self._good + self._bad), 1.0)
+        self._good *= shrink
+        self._bad *= shrink
+
     def keep(self, kept: Flags) -> None:
         self._sums = self._sums[:, kept]
         self._seen, self._good, self._bad = self._seen[kept], self._good[kept], self._bad[kept]
+        self._waiting = self._waiting[:, kept]
 
 
 class CusumFleet:

@@ -72,7 +72,7 @@ def up_at(field: str) -> Callable[[Any], Any]:
 CASES = {
     "e_sr": Case(EProcess(7_000, 0.92, min_count=5), answer, mirror=up_at("level")),
     "e_sr_of_shares": Case(EProcess(7_000, 0.9, variance=0.01), share, mirror=up_at("level")),
-    "e_sr_learned": Case(EProcess(7_000, 0.9, learning=Learning(25, 50, 500)), answer, mirror=up_at("level")),
+    "e_sr_learned": Case(EProcess(7_000, 0.9, learning=Learning(25, 50, 30, 500)), answer, mirror=up_at("level")),
     "e_cusum": Case(EProcess(600, 0.92, form="cusum"), answer, mirror=up_at("level")),
     "bernoulli_cusum": Case(BernoulliCusum(46, 7, 0.92, min_count=20), answer, mirror=up_at("level")),
     "gaussian_cusum": Case(GaussianCusum(6.0, 0.9, 0.05, min_count=3), share, worst=-9.0, mirror=up_at("mean")),
@@ -305,8 +305,9 @@ def test_any_counts_leave_a_state_that_can_be_stored(counts: list[tuple[int, int
         (lambda: EProcess(1.0, 0.92), "threshold must be"),
         (lambda: EProcess(7_000, 0.92, variance=0.3), "variance must be"),
         (lambda: EProcess(7_000, 0.92, min_count=-1), "min_count must"),
-        (lambda: EProcess(7_000, 0.92, learning=Learning(25, 50, 10)), "memory must be"),
+        (lambda: EProcess(7_000, 0.92, learning=Learning(25, 50, memory=10)), "memory must be"),
         (lambda: EProcess(7_000, 0.92, direction="sideways"), "direction must be"),  # type: ignore[arg-type]
+        (lambda: EProcess(7_000, 0.92, learning=Learning(lag=-1)), "lag must"),
         (lambda: BernoulliCusum(0, 7, 0.92), "threshold must be"),
         (lambda: GaussianCusum(4.0, math.nan, 1.0), "mean must be"),
         (lambda: GaussianCusum(4.0, 0.0, 0.0), "deviation must be"),

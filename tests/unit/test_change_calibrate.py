@@ -65,9 +65,10 @@ class TestBudgetOfAnswers:
         assert method.threshold == ARL
         assert lengths_of(method).mean() > 1.25 * ARL
 
-    @pytest.mark.parametrize("level", [0.86, 0.9, 0.95])
-    def test_it_is_kept_where_the_level_is_learned(self, level: float) -> None:
-        method = calibrate.e_process(ARL, 0.9, rng(), learning=Learning(25, 50))
+    @pytest.mark.parametrize("level", [0.87, 0.95])
+    @pytest.mark.parametrize("lag", [0, 60])
+    def test_it_is_kept_where_the_level_is_learned(self, level: float, lag: int) -> None:
+        method = calibrate.e_process(ARL, 0.9, rng(), learning=Learning(25, 50, lag))
         assert at_least(lengths_of(method, level, streams=1_000), ARL)
 
     def test_a_labeler_on_gold(self) -> None:
@@ -91,6 +92,16 @@ class TestShortSimulation:
         assert error < 0.015
         assert lengths.mean() == pytest.approx(short, rel=3 * (error + 1 / math.sqrt(len(lengths))))
 
+    def test_counts_at_once_have_the_same_budget(self) -> None:
+        method = calibrate.e_process(ARL, 0.92, rng(), at_once=20)
+        assert method.threshold < 0.8 * calibrate.e_process(ARL, 0.92, rng()).threshold
+        detector, generator = method.build(), rng(6)
+        alarms = sum(
+            detector.update_counts(int(generator.binomial(20, 0.92)), 20, minute) is not None for minute in range(6_000)
+        )
+        assert alarms * ARL <= 1.15 * 120_000, "within three standard errors"
+        assert alarms * ARL > 0.6 * 120_000
+
     def test_the_same_seed_gives_the_same_threshold(self) -> None:
         found = {calibrate.e_process(ARL, 0.92, rng(seed)).threshold for seed in (1, 1)}
         assert len(found) == 1
@@ -104,6 +115,8 @@ class TestShortSimulation:
             calibrate.e_process(ARL, 0.92, rng(), variance=0.01)
         with pytest.raises(ValueError, match="above 1"):
             calibrate.e_process(0, 0.92, rng())
+        with pytest.raises(ValueError, match="nothing is guaranteed"):
+            calibrate.e_process(ARL, 0.92, rng(), mode="guaranteed", learning=Learning())
 
 
 class TestExact:
@@ -166,7 +179,8 @@ class TestSeasonal:
         EProcess(60, 0.92, min_count=9),
         EProcess(60, 0.08, direction="up"),
         EProcess(30, 0.9, form="cusum"),
-        EProcess(60, 0.9, learning=Learning(20, 30, 100)),
+        EProcess(60, 0.9, learning=Learning(20, 30, 0, 100)),
+        EProcess(60, 0.9, learning=Learning(20, 30, 25)),
         BernoulliCusum(15, 7, 0.92, min_count=12),
         BernoulliCusum(15, 7, 0.08, direction="up"),
         FixedThreshold(0.85, 12),

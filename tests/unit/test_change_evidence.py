@@ -39,7 +39,7 @@ def test_the_sum_grows_by_one_an_answer_while_nothing_changes() -> None:
 
 
 def test_the_sum_of_a_learned_level_grows_by_one_on_average_over_the_fleet() -> None:
-    method = EProcess(NEVER, 0.9, learning=Learning(20, 3))
+    method = EProcess(NEVER, 0.9, learning=Learning(20, 3, lag=0))
     assert mean_statistic(method, 8, lambda r: beta(18 + r, 2 + 8 - r) / beta(18, 2)) == pytest.approx(5)
 
 
@@ -61,7 +61,7 @@ def test_bets_that_are_the_same_are_one() -> None:
     assert sum(bet.weight for bet in bets) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("learning", [None, Learning(25, 0)])
+@pytest.mark.parametrize("learning", [None, Learning(25, 0, lag=0)])
 def test_counts_are_as_good_as_answers(learning: Learning | None) -> None:
     """The mean of the sum grows by the number of answers, however many come at once."""
     method = EProcess(NEVER, 0.9, learning=learning)
@@ -77,7 +77,7 @@ def test_counts_are_as_good_as_answers(learning: Learning | None) -> None:
 
 
 def test_a_learned_level_follows_the_answers_and_no_further_back_than_its_memory() -> None:
-    detector = EProcess(7_000, 0.9, learning=Learning(20, 50, 200)).build()
+    detector = EProcess(7_000, 0.9, learning=Learning(20, 50, memory=200)).build()
     assert detector.level == 0.9
     for number in range(1_000):
         detector.update(float(number % 4 != 0), number)
