@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from detectors.consensus import shared
+from detectors.labeler_speed import SpeedEvidence
 
 CONFUSION: Final = "confusion"
 ONE_COIN: Final = "one_coin"
 RATING: Final = "rating"
 SUBJECTIVE: Final = "subjective"
-FORMS: Final = frozenset({CONFUSION, ONE_COIN, RATING, SUBJECTIVE})
+#: Of labelers whose answers are not held against others', such as free text: only how long they take is known.
+UNJUDGED: Final = "unjudged"
+FORMS: Final = frozenset({CONFUSION, ONE_COIN, RATING, SUBJECTIVE, UNJUDGED})
 #: What a labeler's evidence may hold at most; more is not evidence, but a mistake.
 MAX_COUNTS: Final = 5_000
 #: True label and answer of a labeler whose label space is too large, or open, for a matrix.
@@ -52,6 +55,8 @@ class Evidence:
     """Sums of ratings and of subjective work, by name (`detectors.rating`, `detectors.subjective`)."""
     changed_ms: int = 0
     """Event time at which the labeler was last seen to have changed; 0 for never. What is older weighs little."""
+    speed: SpeedEvidence | None = None
+    """How long the labeler's answers take; None where no time was learned."""
 
     @property
     def weight(self) -> float:
@@ -73,6 +78,7 @@ class Evidence:
             "population": list(self.population),
             "changed_ms": self.changed_ms,
             "moments": dict(sorted(self.moments.items())),
+            **({} if self.speed is None else {"speed": self.speed.to_plain()}),
         }
 
     @classmethod
@@ -91,6 +97,7 @@ class Evidence:
                 population=(_finite(plain["population"][0]), _finite(plain["population"][1])),
                 changed_ms=_whole(plain.get("changed_ms", 0)),
                 moments={_text(name): _finite(value) for name, value in plain["moments"].items()},
+                speed=None if plain.get("speed") is None else SpeedEvidence.from_plain(plain["speed"]),
             )
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"not evidence on a labeler: {type(error).__name__}: {error}") from None
@@ -108,13 +115,11 @@ def as_one_coin(evidence: Evidence) -> Evidence:
     """The same evidence without classes: only how often the labeler was right."""
     right, weight = evidence.right, evidence.weight
     counts = {(RIGHT, 0, RIGHT): right, (RIGHT, 0, WRONG): weight - right}
-    return Evidence(
-        ONE_COIN, evidence.labels, evidence.seen_ms, counts, evidence.population, changed_ms=evidence.changed_ms
-    )
+    return replace(evidence, form=ONE_COIN, counts=counts, moments={})
 
 
 def total(parts: Iterable[Evidence]) -> Evidence:
-    """Sum over source partitions; as one coin if any part is.
+    """Sum over source partitions; as one coin if any part is. Speeds are not summed up (`detectors.labeler_speed`).
 
     Raises:
         ValueError: no parts.
@@ -122,6 +127,7 @@ def total(parts: Iterable[Evidence]) -> Evidence:
     parts = list(parts)
     if not parts:
         raise ValueError("no evidence to add up")
+    parts = [one for one in parts if one.form != UNJUDGED] or parts
     latest = max(parts, key=lambda one: (one.seen_ms, one.labels, one.population))
     if len({one.form for one in parts}) > 1 and any(one.form == ONE_COIN for one in parts):
         parts = [as_one_coin(one) for one in parts if one.form in (CONFUSION, ONE_COIN)]

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from scipy.special import betaincinv
 
-from detectors.evidence import CONFUSION, RATING, SUBJECTIVE, Evidence, total
+from detectors.evidence import CONFUSION, RATING, SUBJECTIVE, UNJUDGED, Evidence, total
 from detectors.rating_errors import read_rating
 from detectors.subjective_counts import character
 
@@ -26,7 +26,7 @@ class Reliability(NamedTuple):
     """What is believed of one labeler in one label space. None where the form does not say, or nothing is known."""
 
     form: str
-    """``confusion``, ``one_coin``, ``rating`` or ``subjective``."""
+    """``confusion``, ``one_coin``, ``rating``, ``subjective`` or ``unjudged``."""
     labels: int
     """Answers so far."""
     effective_labels: float = 0.0
@@ -82,6 +82,8 @@ def summarise(parts: Iterable[Evidence]) -> Reliability:
         return _summarise_rating(evidence, parts)
     if evidence.form == SUBJECTIVE:
         return _summarise_subjective(evidence)
+    if evidence.form == UNJUDGED:
+        return Reliability(UNJUDGED, evidence.labels)
     mean, concentration = evidence.population
     right, weight = evidence.right, evidence.weight
     hits, misses = right + concentration * mean, max(weight - right, 0.0) + concentration * (1.0 - mean)

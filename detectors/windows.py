@@ -36,6 +36,17 @@ class WindowKey(NamedTuple):
     vendor_id: str
 
 
+class IntervalOutcome(NamedTuple):
+    """How a handling time compares with the intervals that were forecast for it."""
+
+    covered_50: bool
+    covered_90: bool
+    width_90_log_micro: int
+    """Log of the 90 % interval's upper over its lower bound, in units of 1e-6: an integer, so that sums are exact."""
+    too_fast: bool
+    too_slow: bool
+
+
 class Observation(NamedTuple):
     """What one accepted annotation adds to its window. Times in microseconds are integers, so sums are exact."""
 
@@ -47,6 +58,10 @@ class Observation(NamedTuple):
     gold_correct: bool | None
     agrees: bool | None
     revision: bool
+    interval: IntervalOutcome | None = None
+    """None where no interval was forecast."""
+    time_flagged: bool = False
+    """The time is impossible, or longer than work can be."""
 
 
 @dataclass(slots=True)
@@ -70,6 +85,13 @@ class Partial:
     forecast_seen: int = 0
     forecast_microseconds: int = 0
     forecast_error_microseconds: int = 0
+    interval_seen: int = 0
+    covered_50: int = 0
+    covered_90: int = 0
+    width_90_log_micro: int = 0
+    n_too_fast: int = 0
+    n_too_slow: int = 0
+    n_time_flagged: int = 0
     handling_sketch: dict[int, int] = field(default_factory=dict)
     tasks: DistinctSketch = field(default_factory=DistinctSketch)
     labelers: DistinctSketch = field(default_factory=DistinctSketch)
@@ -85,7 +107,10 @@ class Partial:
         consensus_seen: int = 0,
         consensus_agreed: int = 0,
     ) -> None:
-        """Revise what was counted of an annotation, now that more is known of its task. Figures may be negative."""
+        """Revise what was counted of an annotation, now that more is known of its task. Figures may be negative.
+
+        How long it took, and what was forecast, no truth changes.
+        """
         self.last_offset = max(self.last_offset, offset)
         self.gold_seen += gold_seen
         self.gold_right += gold_right
@@ -124,6 +149,14 @@ class Partial:
             self.forecast_seen += 1
             self.forecast_microseconds += seen.forecast_microseconds
             self.forecast_error_microseconds += abs(seen.handling_microseconds - seen.forecast_microseconds)
+        if seen.interval is not None:
+            self.interval_seen += 1
+            self.covered_50 += seen.interval.covered_50
+            self.covered_90 += seen.interval.covered_90
+            self.width_90_log_micro += seen.interval.width_90_log_micro
+            self.n_too_fast += seen.interval.too_fast
+            self.n_too_slow += seen.interval.too_slow
+        self.n_time_flagged += seen.time_flagged
         self.tasks.add(hash64(seen.task_id))
         self.labelers.add(_labeler_hash(seen.labeler_id))
         histogram = self.label_histogram

@@ -43,7 +43,7 @@ class ReliabilityRecord(_Wire):
     labeler_id: Id
     as_of: UtcTime
     """The minute of the labeler's latest answer."""
-    form: Literal["confusion", "one_coin", "rating", "subjective"]
+    form: Literal["confusion", "one_coin", "rating", "subjective", "unjudged"]
     labels: Count
     """Answers so far."""
     effective_labels: Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -11,7 +11,13 @@ from typing import Final, NamedTuple
 
 
 class AnnotationScoreRow(NamedTuple):
-    """``annotation_scores``: one annotation. Identity: segment, submit time, task, event id."""
+    """``annotation_scores``: one annotation. Identity: segment, submit time, task, event id.
+
+    ``handling_low_50`` and its like are bounds of the 50 % and 90 % intervals of the forecast, in seconds.
+    ``handling_p_value`` is the share of comparable recent annotations that took no longer relative to their forecasts:
+    near 0 is unusually fast, near 1 unusually slow. ``time_flag`` is empty for a time that is trusted, ``impossible``
+    for one that nothing is learned from, ``idle`` for one beyond what can be work, learned only as a long one.
+    """
 
     project_id: str
     task_type: str
@@ -35,6 +41,14 @@ class AnnotationScoreRow(NamedTuple):
     source_partition: int
     source_offset: int
     probability_right: float | None = None
+    handling_low_50: float | None = None
+    handling_high_50: float | None = None
+    handling_low_90: float | None = None
+    handling_high_90: float | None = None
+    handling_p_value: float | None = None
+    is_too_fast: bool | None = None
+    is_too_slow: bool | None = None
+    time_flag: str = ""
 
 
 class TaskConfidenceRow(NamedTuple):
@@ -84,7 +98,8 @@ class WindowPartialRow(NamedTuple):
     hold negative gold, consensus and agreement figures. The offsets are sequence numbers of what was applied.
 
     ``agreement_first``, ``_second`` and ``_weight`` are parallel: unordered pairs of answers (first <= second) and
-    their coincidences, in units of 1e-9.
+    their coincidences, in units of 1e-9. ``width_90_log_micro`` is the sum of log(high / low) of the 90 % intervals, in
+    units of 1e-6.
     """
 
     window_start: int
@@ -118,6 +133,13 @@ class WindowPartialRow(NamedTuple):
     agreement_sum: float = 0.0
     agreement_sum_squares: float = 0.0
     agreement_within: float = 0.0
+    interval_seen: int = 0
+    covered_50: int = 0
+    covered_90: int = 0
+    width_90_log_micro: int = 0
+    n_too_fast: int = 0
+    n_too_slow: int = 0
+    n_time_flagged: int = 0
 
 
 class LabelerReliabilityRow(NamedTuple):
@@ -244,6 +266,29 @@ class PartitionClaimRow(NamedTuple):
     claimed_at: int
 
 
+class FindingRow(NamedTuple):
+    """``findings``: a change that a detector found. Identity: metric, scope, time, source partition.
+
+    What of the scope is empty, is not told apart.
+    """
+
+    metric: str
+    project_id: str
+    task_type: str
+    vendor_id: str
+    labeler_id: str
+    at: int
+    source_partition: int
+    direction: str
+    since: int
+    baseline: float
+    level: float
+    answers: int
+    statistic: float
+    threshold: float
+    source_offset: int
+
+
 Row = (
     AnnotationScoreRow
     | TaskConfidenceRow
@@ -252,6 +297,7 @@ Row = (
     | LabelerReliabilityRow
     | ConfidenceOutcomeRow
     | ClosedTaskRow
+    | FindingRow
     | DeadLetterRow
     | SourceProgressRow
     | StateRow
@@ -267,6 +313,7 @@ TABLES: Final[dict[str, type[Row]]] = {
     "labeler_reliability": LabelerReliabilityRow,
     "confidence_outcomes": ConfidenceOutcomeRow,
     "closed_tasks": ClosedTaskRow,
+    "findings": FindingRow,
     "dead_letters": DeadLetterRow,
     "source_progress": SourceProgressRow,
     "state": StateRow,

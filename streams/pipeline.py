@@ -15,11 +15,13 @@ from typing import Final
 
 from detectors.beliefs import Beliefs, Guideline
 from detectors.consensus import Answer, LabelSpace, Task, Truth, shared
-from detectors.evidence import Evidence
+from detectors.coverage import INTERVAL_COVERAGE
+from detectors.evidence import UNJUDGED, Evidence
 from detectors.forgetting import HalfLives
-from detectors.handling_time import SMALLEST_SECONDS, Queue
+from detectors.labeler_speed import SpeedKey
 from detectors.sketches import hash64
-from detectors.windows import Observation
+from detectors.timing import Expectation, Timing
+from detectors.windows import IntervalOutcome, Observation
 from schemas.dead_letter import Reason
 from schemas.events import AnnotationEvent
 from schemas.labels import Label, canonical, classes_of
@@ -32,9 +34,13 @@ from streams.revision import TaskChange, apply_review, learn_truth
 from streams.settings import ProjectSettings, ReliabilitySettings
 from streams.state.journal import Noted
 from streams.state.partition_state import Changes, PartitionState
-from streams.state.result_rows import outcome_row
+from streams.state.result_rows import Scope, finding_row, outcome_row
+from streams.timed_work import timed_work
 
 _MICROSECONDS: Final = 1_000_000
+_MICRO: Final = 1_000_000
+_Bound = float | None
+_TimeColumns = tuple[_Bound, _Bound, _Bound, _Bound, float | None, bool | None, bool | None, str]
 
 
 def new_beliefs(reliability: ReliabilitySettings, projects: Mapping[str, ProjectSettings]) -> Beliefs:
@@ -136,8 +142,12 @@ class PartitionPipeline:
     def hear(self, space: LabelSpace, labeler_id: str, parts: Mapping[int, Evidence]) -> None:
         """Use what other source partitions know of a labeler; this one's own evidence is fresher than the copy."""
         for source_partition, evidence in parts.items():
-            if source_partition != self.state.partition:
+            if source_partition == self.state.partition:
+                continue
+            if evidence.form != UNJUDGED:
                 self.state.beliefs.hear(space, labeler_id, source_partition, evidence)
+            if evidence.speed is not None:
+                self.state.expected_times.hear(SpeedKey(labeler_id, *space), source_partition, evidence.speed)
 
     def _annotations(self, records: Sequence[Record], outcome: Outcome) -> None:
         partition = self.state.partition
@@ -199,9 +209,8 @@ class PartitionPipeline:
         label = canonical(event.label)
         gold = None if event.gold_label is None else canonical(event.gold_label)
         handling_seconds = event.handling_seconds
-        queue = Queue(event.project_id, event.task_type, event.labeler_kind.value)
-        expected_seconds = state.handling_time.forecast(queue)
-        state.handling_time.learn(queue, handling_seconds)
+        timing = state.expected_times.observe(timed_work(event))
+        expected = timing.expected if timing.expected.learned else None  # of a new queue nothing is known
         known = _standing(task.gold, None if gold is None else Truth(gold, "gold", submitted_ms))
         revision = event.labeler_id in task.answers
         answer = Answer(
@@ -209,9 +218,12 @@ class PartitionPipeline:
             shared(label) if state.beliefs.is_comparable(task.space, event.label.kind) else None,
             submitted_ms,
             shared(event.vendor_id),
-            _pace(handling_seconds, expected_seconds),
+            timing.pace,
             gold_correct=None if known is None else known.label == label,
         )
+        interval = None if expected is None else _interval(expected, timing)
+        if interval is not None:
+            self._watch_coverage(event, interval, record.offset, outcome)
         change = TaskChange(state, task)
         agrees = answer.agrees = self._agrees(task, event.labeler_id, answer)
         held = state.beliefs.answer(task, event.labeler_id, answer, event.label.kind)
@@ -223,10 +235,12 @@ class PartitionPipeline:
                 labeler_id=event.labeler_id,
                 classes=_histogram_keys(event.label),
                 handling_microseconds=round(handling_seconds * _MICROSECONDS),
-                forecast_microseconds=None if expected_seconds is None else round(expected_seconds * _MICROSECONDS),
+                forecast_microseconds=None if expected is None else round(expected.seconds * _MICROSECONDS),
                 gold_correct=answer.gold_correct,
                 agrees=agrees,
                 revision=revision,
+                interval=interval,
+                time_flagged=timing.flag != "",
             ),
             offset=sequence,
             late=late,
@@ -253,15 +267,25 @@ class PartitionPipeline:
                 agrees,
                 to_ms(event.started_at),
                 handling_seconds,
-                expected_seconds,
+                None if expected is None else expected.seconds,
                 revision,
                 late,
                 arrival_ms(record),
                 state.partition,
                 record.offset,
                 probability_right,
+                *_time_columns(expected, timing),
             )
         )
+
+    def _watch_coverage(self, event: AnnotationEvent, interval: IntervalOutcome, offset: int, outcome: Outcome) -> None:
+        """A finding where handling times leave their intervals too often."""
+        finding = self.state.coverage.see(event.task_type, interval.covered_90, to_ms(event.submitted_at))
+        if finding is not None:
+            scope = Scope(task_type=event.task_type)
+            outcome.rows["findings"].append(
+                finding_row(INTERVAL_COVERAGE, scope, finding, self.state.partition, offset)
+            )
 
     def _agrees(self, task: Task, labeler_id: str, answer: Answer) -> bool | None:
         """Whether an answer is what the others' answers suggest; None when there is nothing to agree with."""
@@ -303,11 +327,20 @@ def _histogram_keys(label: Label) -> tuple[str, ...]:
     return (canonical(label),) if label.kind == "rating" else classes_of(label)
 
 
-def _pace(handling_seconds: float, expected_seconds: float | None) -> float | None:
-    """Log of the handling time over its forecast."""
-    if expected_seconds is None:
+def _interval(expected: Expectation, timing: Timing) -> IntervalOutcome | None:
+    """How a trusted time lay to the intervals of its forecast."""
+    if timing.is_in_50 is None or timing.is_in_90 is None:
         return None
-    return math.log(max(handling_seconds, SMALLEST_SECONDS) / max(expected_seconds, SMALLEST_SECONDS))
+    width = round(math.log(expected.high_90 / expected.low_90) * _MICRO)
+    return IntervalOutcome(timing.is_in_50, timing.is_in_90, width, timing.is_too_fast, timing.is_too_slow)
+
+
+def _time_columns(expected: Expectation | None, timing: Timing) -> _TimeColumns:
+    """Bounds of the forecast, how unusual a trusted time was, and why a time is not trusted."""
+    bounds = (None,) * 4 if expected is None else expected[1:5]
+    if expected is None or timing.p_value is None:
+        return (*bounds, None, None, None, timing.flag)
+    return (*bounds, timing.p_value, timing.is_too_fast, timing.is_too_slow, timing.flag)
 
 
 def _standing(before: Truth | None, now: Truth | None) -> Truth | None:

@@ -147,8 +147,6 @@ class PipelineSettings(_Section):
     breaker_min_messages: Annotated[int, Field(ge=10)] = 1_000
     breaker_bad_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """The worker stops when more than this share of the last ``breaker_min_messages`` is bad."""
-    handling_half_life: Annotated[float, Field(gt=0)] = 500.0
-    """Annotations after which the handling-time model has half forgotten."""
 
 
 class ReliabilitySettings(_Section):

@@ -24,6 +24,7 @@ COMMANDS = {
     "worker": "streams.cli.worker:worker",
     "replay": "streams.cli.replay:replay",
     "query": "streams.cli.clickhouse:query",
+    "forecast": "streams.cli.forecast:forecast",
     "dlq": "streams.cli.dlq:dlq",
     "evaluate": "streams.cli.evaluate:evaluate",
 }
@@ -53,6 +54,7 @@ Examples:
   labelwatch worker &                      score what arrives
   labelwatch replay figure-eight export.csv.gz --project captions --task-type image_caption
   labelwatch query "SELECT * FROM quality_by_hour ORDER BY hour DESC LIMIT 20"
+  labelwatch forecast --project captions --tasks 2000 --overlap 3
   labelwatch dlq list                      what was refused, and why
   labelwatch evaluate truth --labels label.csv --truth truth.csv
 """,

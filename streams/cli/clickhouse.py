@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _client(settings: ClickHouseSettings, *, use_database: bool) -> Iterator[Client]:
+def clickhouse_client(settings: ClickHouseSettings, *, use_database: bool) -> Iterator[Client]:
     """A client; ClickHouse's errors while connecting or using it end the command with exit code 1."""
     from streams.sinks.session import ClickHouseUnusableError, session
 
@@ -53,7 +53,7 @@ def migrate(dry_run: bool, show_status: bool) -> None:
 
     settings = load_settings().clickhouse
     try:
-        with _client(settings, use_database=False) as client:
+        with clickhouse_client(settings, use_database=False) as client:
             if show_status:
                 for one in status(client):
                     when = f"applied {one.applied_at:%Y-%m-%d %H:%M:%S} UTC" if one.applied_at else "pending"
@@ -110,9 +110,9 @@ def query(sql: str, form: str, max_rows: int | None) -> None:
         raise click.UsageError("the statement is empty")
     limit = max_rows if max_rows is not None else 1_000 if form == "table" else 0
     settings = load_settings().clickhouse
-    with _client(settings, use_database=True) as client:
+    with clickhouse_client(settings, use_database=True) as client:
         started = time.perf_counter()
-        with client.query_rows_stream(statement, settings=_read_only(client), tz_mode="aware") as rows:
+        with client.query_rows_stream(statement, settings=read_only(client), tz_mode="aware") as rows:
             names: tuple[str, ...] = tuple(rows.source.column_names)
             shown, cut = WRITERS[form](names, rows, limit)
         seconds = time.perf_counter() - started
@@ -121,7 +121,7 @@ def query(sql: str, form: str, max_rows: int | None) -> None:
         click.echo(f"Cut after {limit:,} rows: there are more; raise --max-rows or add a LIMIT.", err=True)
 
 
-def _read_only(client: Client) -> dict[str, int]:
+def read_only(client: Client) -> dict[str, int]:
     """2: reads only, yet what the client sets for itself is allowed. A user who is read-only anyway may not set it."""
     current = client.server_settings.get("readonly")
     return {} if current is not None and current.value != "0" else {"readonly": 2}

@@ -1,4 +1,4 @@
-"""``labelwatch evaluate``: the models on data whose truth is known. No broker and no ClickHouse are needed."""
+"""``labelwatch evaluate``: the models on recorded data. No broker and no ClickHouse are needed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from streams.sources.answers import LABEL_KINDS, LabelKind
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -16,10 +18,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     epilog="""\b
 Examples:
   labelwatch evaluate truth --labels label.csv --truth truth.csv
+  labelwatch evaluate handling-time figure-eight export.csv.gz
+  labelwatch evaluate detectors --drop .92:.80
 """
 )
 def evaluate() -> None:
-    """Measure the models on data whose truth is known, offline."""
+    """Measure the models on recorded data, offline."""
 
 
 @evaluate.command(
@@ -78,3 +82,129 @@ def truth(labels_file: Path, truth_file: Path, seed: int | None, golds: int, ski
         click.echo(json.dumps(as_object(result)))
     else:
         as_tables(result, passes, data, read.repeated)
+
+
+@evaluate.command(
+    "handling-time",
+    epilog="""\b
+SOURCE is what the files are:
+  figure-eight   CrowdFlower / Figure Eight / Appen full reports
+  csv            delimited files; needs --mapping
+  jsonl          labelwatch's own events, or any records with --mapping
+\b
+Examples:
+  labelwatch evaluate handling-time figure-eight batch-*.csv.gz
+  labelwatch evaluate handling-time csv --mapping mapping.yaml answers.csv --json
+  labelwatch evaluate handling-time jsonl events.jsonl
+""",
+)
+@click.argument("source", type=click.Choice(["figure-eight", "csv", "jsonl"]), metavar="SOURCE")
+@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
+@click.option("--mapping", type=click.Path(path_type=Path), help="YAML: columns to fields (docs/sources.md).")
+@click.option("--project", default="evaluation", help="project_id, where the mapping names none.")
+@click.option("--task-type", default="evaluation", help="task_type, where the mapping names none.")
+@click.option("--vendor", default="evaluation", help="vendor_id, where neither mapping nor file name one.")
+@click.option("--label", metavar="COLUMN", help="figure-eight: the answer column. Default: found.")
+@click.option("--label-kind", type=click.Choice(LABEL_KINDS), help="figure-eight: default: told from the answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def handling_time(
+    source: str,
+    files: tuple[Path, ...],
+    mapping: Path | None,
+    project: str,
+    task_type: str,
+    vendor: str,
+    label: str | None,
+    label_kind: LabelKind | None,
+    as_json: bool,
+) -> None:
+    """Forecasts of handling times beside simple ones: errors, intervals, time.
+
+    Annotations pass in the order of their submit time through the model that the agents run. Each is forecast before
+    its time is learned; answers of one page are all forecast before any of them is learned, for every method.
+    """
+    from streams.cli.evaluate_report import progress_display
+    from streams.cli.evaluate_times_report import as_object, as_tables
+    from streams.evaluate.handling_time import evaluate as measure
+    from streams.evaluate.work_files import open_source, read_works
+    from streams.sources.source import SourceError
+
+    if source == "csv" and mapping is None:
+        raise click.UsageError("csv needs --mapping: a YAML file that says what the columns mean (docs/sources.md)")
+    if source == "figure-eight" and mapping is not None:
+        raise click.UsageError("--mapping is for csv and jsonl: the columns of a full report are known")
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # the reader warns of what is not UTF-8; stdout is for the result
+            opened = open_source(
+                source, files, mapping, project, task_type, vendor, label_column=label, label_kind=label_kind
+            )
+            read = read_works(opened)
+        with progress_display(2 * len(read.works), shown=not as_json) as progress:
+            report = measure(read.works, done=progress.passed)
+    except (SourceError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    if read.rejected:
+        click.echo(f"{len(read.rejected):,} rows rejected, the first: {read.rejected[0]}", err=True)
+    if as_json:
+        click.echo(json.dumps(as_object(report.evaluation)))
+    else:
+        as_tables(report)
+
+
+@evaluate.command(
+    epilog="""\b
+Examples:
+  labelwatch evaluate detectors                       # drops from .92 to .80 and to .60
+  labelwatch evaluate detectors --drop .95:.85 --arl 20000
+  labelwatch evaluate detectors --null --runs 4000 --json
+"""
+)
+@click.option("--null", "null_only", is_flag=True, help="Nothing changes: false alarms only.")
+@click.option("--drop", "drops", multiple=True, metavar="FROM:TO", help="Shares of right answers, like .92:.80.")
+@click.option(
+    "--arl",
+    type=click.FloatRange(min=100),
+    default=7_000,
+    show_default=True,
+    metavar="N",
+    help="The budget: one false alarm in so many answers.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(min=1),
+    default=1_000,
+    show_default=True,
+    metavar="N",
+    help="Streams a method; fewer for those that are slow.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Other streams.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list of rows and nothing else.")
+def detectors(null_only: bool, drops: tuple[str, ...], arl: float, runs: int, seed: int, as_json: bool) -> None:
+    """Change detectors at one false-alarm budget: how often they fire for nothing, and how soon they find a drop.
+
+    Answers are simulated, right or wrong, with a known share right. Every method of labelwatch and of River is
+    calibrated to the same average run length (ARL): answers from a start to a false alarm while nothing changes.
+    Beside them stand River's defaults and rules of thumb, which keep to no budget.
+
+    JSON: a row a method and drop, with method, arl, false_per_1000, delay_p50, delay_p90, missed; delays in answers,
+    null where most (or a tenth) of the streams did not find the drop within 1,000 answers; arl null where there was no
+    false alarm.
+    """
+    from streams.cli.detectors_report import as_table, methods_bar, print_table
+    from streams.evaluate.detectors import Drop
+    from streams.evaluate.detectors import evaluate as measure
+
+    if null_only and drops:
+        raise click.UsageError("--null and --drop exclude each other: nothing changes, or something does")
+    try:
+        wanted = [Drop.parse(text) for text in drops or (".92:.80", ".92:.60")]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--drop") from None
+    if len({drop.level for drop in wanted}) > 1:
+        raise click.BadParameter("all drops must be from the same share", param_hint="--drop")
+    with methods_bar(shown=not as_json) as started:
+        rows = list(measure(wanted, null_only=null_only, arl=arl, runs=runs, seed=seed, started=started))
+    if as_json:
+        click.echo(json.dumps([row.as_object() for of_method in rows for row in of_method]))
+    else:
+        print_table(as_table(rows, wanted, arl, null_only=null_only))

@@ -7,7 +7,6 @@ is what calibration learns from: calibration errors come from it, over the tasks
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -15,17 +14,16 @@ from dataclasses import dataclass
 
 from detectors.beliefs import Beliefs
 from detectors.consensus import Answer, LabelSpace, Task, Truth
-from detectors.handling_time import SMALLEST_SECONDS, HandlingTimeModel, Queue
+from detectors.expected_time import ExpectedTimes, Work
 from detectors.reliability import summarise
 from streams.evaluate.baselines import METHODS, available
-from streams.evaluate.dataset import Dataset
+from streams.evaluate.dataset import Dataset, GivenLabel
 from streams.evaluate.forecast import Forecast, Opinion, accuracy, calibration_error, ranking
 from streams.evaluate.models import Models
 
 #: Labels behind one figure of time. The median of many such means is blind to a moment when the machine was busy.
 CHUNK = 250
 SPACE = LabelSpace("evaluation", "labels")
-QUEUE = Queue(*SPACE, "human")
 KIND = "class"
 
 Done = Callable[[int], None]
@@ -76,14 +74,14 @@ def run_pass(
     tasks = {task_id: Task(SPACE.project_id, task_id, SPACE.task_type) for task_id in data.tasks}
     last = {given.task_id: index for index, given in enumerate(data.labels)}
     streaming, final = Stage({}, {}), Stage({}, {})
-    model, handling_time = models
+    model, expected_times = models
     chunk_ns = []
     for start in range(0, len(data.labels), CHUNK):
         chunk = data.labels[start : start + CHUNK]
         spent = 0
         for index, given in enumerate(chunk, start):
             task = tasks[given.task_id]
-            answer = Answer(given.label, given.at_ms, pace=_pace(handling_time, given.seconds))
+            answer = Answer(given.label, given.at_ms, pace=_pace(expected_times, given))
             began = clock_ns()
             model.answer(task, given.labeler_id, answer, KIND)
             spent += clock_ns() - began
@@ -109,13 +107,13 @@ def run_pass(
     )
 
 
-def _pace(handling_time: HandlingTimeModel, seconds: float | None) -> float | None:
+def _pace(expected_times: ExpectedTimes, given: GivenLabel) -> float | None:
     """Log of handling time over its forecast, as the agents have it: forecast first, then learned."""
-    if seconds is None:
+    if given.seconds is None:
         return None
-    expected = handling_time.forecast(QUEUE)
-    handling_time.learn(QUEUE, seconds)
-    return None if expected is None else math.log(max(seconds, SMALLEST_SECONDS) / expected)
+    started_ms = given.at_ms - round(given.seconds * 1_000)
+    work = Work(given.labeler_id, *SPACE, "", given.task_id, started_ms, given.at_ms, given.seconds)
+    return expected_times.observe(work).pace
 
 
 def _accuracy(model: Beliefs, labeler_id: str) -> float | None:

@@ -32,6 +32,9 @@ KEYS: Final[dict[str, Key]] = {
     "labeler_reliability": Key(("project_id", "task_type", "labeler_id", "as_of"), "version"),
     "confidence_outcomes": Key(("project_id", "task_id"), "version"),
     "closed_tasks": Key(("app_id", "source_partition", "project_id", "task_id"), "version"),
+    "findings": Key(
+        ("metric", "project_id", "task_type", "vendor_id", "labeler_id", "at", "source_partition"), "source_offset"
+    ),
     "dead_letters": Key(("origin_topic", "origin_partition", "origin_offset"), "version"),
     "source_progress": Key(("app_id", "topic", "source_partition"), "version"),
     "state": Key(("app_id", "source_partition", "kind", "key"), "version", "is_deleted"),

@@ -9,7 +9,6 @@ import orjson
 
 from detectors.agreement import Coincidences
 from detectors.consensus import Answer, LabelSpace, Task, Truth, shared
-from detectors.handling_time import HandlingTimeModel, Queue, QueueState
 from detectors.sketches import DistinctSketch
 from detectors.windows import Partial, WindowKey
 from streams.state.position import Position
@@ -18,8 +17,11 @@ from streams.state.position import Position
 CODEC_VERSIONS: Final = {
     "position": 1,
     "task": 2,
-    "window": 2,
-    "handling_time": 1,
+    "window": 3,
+    "handling_time": 2,
+    "speed": 1,
+    "task_time": 1,
+    "coverage": 1,
     "review": 1,
     "reviews_applied": 1,
     "intent": 1,
@@ -27,8 +29,8 @@ CODEC_VERSIONS: Final = {
     "labeler": 1,
     "confidence": 1,
 }
-#: Older versions that this code still reads.
-READ_AS_WELL: Final = {"task": {1}, "window": {1}}
+#: Older versions that this code still reads. Of handling times the model before knew so little that it begins anew.
+READ_AS_WELL: Final = {"task": {1}, "window": {1, 2}, "handling_time": {1}}
 
 _SUMS: Final = (
     "annotations",
@@ -43,6 +45,13 @@ _SUMS: Final = (
     "forecast_seen",
     "forecast_microseconds",
     "forecast_error_microseconds",
+    "interval_seen",
+    "covered_50",
+    "covered_90",
+    "width_90_log_micro",
+    "n_too_fast",
+    "n_too_slow",
+    "n_time_flagged",
 )
 #: An answer's fields, in the order of its constructor.
 _ANSWER_FIELDS: Final = tuple(one.name for one in fields(Answer))
@@ -86,6 +95,11 @@ def decode_position(payload: str) -> Position:
 def task_key(project_id: str, task_id: str) -> str:
     """State key of a task; ids may hold any character, so it is JSON."""
     return _dumps([project_id, task_id])
+
+
+def memory_key(key: tuple[str, ...] | int) -> str:
+    """State key of what is remembered of handling times: a labeler in a queue, or a task's hash."""
+    return _dumps(list(key)) if isinstance(key, tuple) else str(key)
 
 
 def read_key(key: str) -> list[Any]:
@@ -225,6 +239,7 @@ def encode_window(partial: Partial) -> str:
 
 
 def decode_window(key: str, payload: str) -> tuple[WindowKey, Partial]:
+    """A partial of any version: before 2 there was no agreement, before 3 no intervals; sums that are missing are 0."""
     start_ms, project_id, task_type, vendor_id, first_offset = read_key(key)
     value: dict[str, Any] = orjson.loads(payload)
     partial = Partial(
@@ -239,17 +254,6 @@ def decode_window(key: str, payload: str) -> tuple[WindowKey, Partial]:
         agreement=Coincidences.from_plain(value["agreement"]) if "agreement" in value else Coincidences(),
     )
     return WindowKey(start_ms, project_id, task_type, vendor_id), partial
-
-
-def encode_handling_time(model: HandlingTimeModel) -> str:
-    return _dumps([[*queue, learned, log_seconds] for queue, learned, log_seconds in model.dump()])
-
-
-def decode_handling_time(payload: str) -> list[QueueState]:
-    return [
-        QueueState(Queue(project, task_type, kind), learned, log_seconds)
-        for project, task_type, kind, learned, log_seconds in orjson.loads(payload)
-    ]
 
 
 def _dumps(value: object) -> str:

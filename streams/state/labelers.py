@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from detectors.consensus import shared
-from detectors.evidence import Evidence
+from detectors.evidence import UNJUDGED, Evidence
 from detectors.reliability import Reliability, summarise
 from schemas.rows import Row, StateRow
 from schemas.topics import LABELER_EVIDENCE
@@ -139,9 +139,8 @@ class LabelersState:
             part = known.parts.get(source_partition)
             if part is not None and not is_forgotten and (version < part.version or part == (version, evidence)):
                 return False
-            as_of_ms = known.as_of_ms
-            if key in self._unwritten and evidence.seen_ms >= as_of_ms + MINUTE_MS:
-                self._finished.append(reliability_row(key, as_of_ms, known.version, known.reliability()))
+            if key in self._unwritten and evidence.seen_ms >= known.as_of_ms + MINUTE_MS:
+                self._finish(self._finished, key, known, known.reliability())
             if is_forgotten:
                 known.parts.clear()
         known.parts[source_partition] = Part(version, evidence)
@@ -167,7 +166,7 @@ class LabelersState:
                 continue
             reliability = known.reliability()
             if is_new:
-                rows.append(reliability_row(key, known.as_of_ms, known.version, reliability))
+                self._finish(rows, key, known, reliability)
             if self._has_waited(known, now_ms) or self._is_material(known.published, reliability):
                 found.messages.append(self._record(key, known, reliability))
                 known.published = Published(known.version, reliability.accuracy, _width(reliability))
@@ -205,6 +204,11 @@ class LabelersState:
             self._latest_ms = max(self._latest_ms, known.seen_ms)
             if known.published.version != known.version:
                 self._unpublished[key] = None
+
+    def _finish(self, rows: list[Row], key: LabelerKey, known: KnownLabeler, reliability: Reliability) -> None:
+        """Write what is known as of a minute; nothing of labelers whose answers are not judged."""
+        if reliability.form != UNJUDGED:
+            rows.append(reliability_row(key, known.as_of_ms, known.version, reliability))
 
     def _has_waited(self, known: KnownLabeler, now_ms: int) -> bool:
         return now_ms - known.published_ms >= self._publish_ms

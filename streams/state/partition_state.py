@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from detectors.beliefs import Beliefs
 from detectors.consensus import LabelSpace, Task, shared
+from detectors.coverage import CoverageWatch
+from detectors.evidence import UNJUDGED, Evidence
+from detectors.expected_time import ExpectedTimes
 from detectors.forgetting import HalfLives
-from detectors.handling_time import HandlingTimeModel
+from detectors.labeler_speed import SpeedKey
 from detectors.windows import Partial, WindowKey, Windows
 from schemas.rows import ClosedTaskRow, Row, StateRow
 from schemas.topics import ANNOTATIONS
@@ -58,7 +62,8 @@ class PartitionState:
             out_of_order_ms=int(settings.out_of_order_seconds * 1_000),
             lateness_ms=int(settings.allowed_lateness_seconds * 1_000),
         )
-        self.handling_time = HandlingTimeModel(settings.handling_half_life)
+        self.expected_times = ExpectedTimes()
+        self.coverage = CoverageWatch()
         self.beliefs = beliefs or Beliefs(HalfLives(annotations=1_000, days=90))
         self.journal = Journal(app_id, partition)
         self.positions: dict[str, Position] = {}
@@ -165,9 +170,10 @@ class PartitionState:
         if ANNOTATIONS.name in self._changed_topics:
             offset = self.positions[ANNOTATIONS.name].offset
             found.intent = [self.journal.intent(offset)]
-            state.append(self._state_row("handling_time", "", offset, codecs.encode_handling_time(self.handling_time)))
         state.extend(self.journal.changes())
         self._add_beliefs(found)
+        if ANNOTATIONS.name in self._changed_topics:
+            self._add_expected_times(found)
         self._changed_tasks, self._changed_windows, self._deleted, self._closed = {}, {}, {}, {}
         self._changed_topics = set()
         return found
@@ -188,6 +194,7 @@ class PartitionState:
         """
         partials: dict[WindowKey, Partial] = {}
         labelers: list[StateRow] = []
+        memories: dict[str, list[tuple[Any, Any]]] = {kind: [] for kind in self.expected_times.memories}
         for row in sorted(rows, key=lambda row: row.version):
             codecs.check_version(row.kind, row.codec_version)
             match row.kind:
@@ -199,8 +206,14 @@ class PartitionState:
                 case "window":
                     key, partial = codecs.decode_window(row.key, row.payload)
                     partials[key] = partial
-                case "handling_time":
-                    self.handling_time.load(codecs.decode_handling_time(row.payload))
+                case "handling_time" if row.codec_version == codecs.CODEC_VERSIONS["handling_time"]:
+                    self.expected_times.load(codecs.decode_plain(row.payload))
+                case "coverage":
+                    self.coverage.load(codecs.decode_plain(row.payload))
+                case "speed":
+                    memories[row.kind].append((SpeedKey(*codecs.read_key(row.key)), codecs.decode_plain(row.payload)))
+                case "task_time":
+                    memories[row.kind].append((int(row.key), codecs.decode_plain(row.payload)))
                 case "review" | "reviews_applied" | "intent":
                     self.journal.restore(row)
                 case "label_space":
@@ -215,6 +228,8 @@ class PartitionState:
             project_id, task_type, labeler_id = codecs.read_key(row.key)
             model = self.beliefs.models[LabelSpace(project_id, task_type)]
             model.load_labeler(shared(labeler_id), codecs.decode_plain(row.payload))
+        for kind, entries in memories.items():
+            self.expected_times.memories[kind].load(entries)
         self.windows.restore(self.position(ANNOTATIONS.name).watermark_ms, partials)
 
     def reopen(self, closed: Iterable[ClosedTaskRow]) -> None:
@@ -265,11 +280,17 @@ class PartitionState:
         )
 
     def _add_beliefs(self, found: Changes) -> None:
-        beliefs, sequence = self.beliefs, self.sequence()
+        beliefs, sequence, told = self.beliefs, self.sequence(), set[SpeedKey]()
         for space, labeler_id, model in beliefs.take_changed():
             payload = codecs.encode_plain(model.dump_labeler(labeler_id))
             found.state.append(self._state_row("labeler", codecs.labeler_key(space, labeler_id), sequence, payload))
-            found.evidence.append(ChangedEvidence(*space, labeler_id, sequence, model.evidence(labeler_id)))
+            key = SpeedKey(labeler_id, *space)
+            evidence = replace(model.evidence(labeler_id), speed=self.expected_times.speed_evidence(key))
+            found.evidence.append(ChangedEvidence(*space, labeler_id, sequence, evidence))
+            told.add(key)
+        for key in self.expected_times.changed_speeds():
+            if key not in told:
+                found.evidence.append(ChangedEvidence(*key.space, key.labeler_id, sequence, self._evidence_of(key)))
         for space in sorted(beliefs.changed_spaces):
             model = beliefs.models[space]
             payload = codecs.encode_plain([model.form, model.dump()])
@@ -279,6 +300,25 @@ class PartitionState:
             payload = codecs.encode_plain(beliefs.confidence_model.dump())
             found.state.append(self._state_row("confidence", "", sequence, payload))
             beliefs.is_confidence_changed = False
+
+    def _evidence_of(self, key: SpeedKey) -> Evidence:
+        """Of a labeler whose speed changed: what is known besides, if its answers are judged at all."""
+        model = self.beliefs.models.get(key.space)
+        speed = self.expected_times.speed_evidence(key)
+        if model is not None and key.labeler_id in model.labelers:
+            return replace(model.evidence(key.labeler_id), speed=speed)
+        return Evidence(UNJUDGED, 0, 0 if speed is None else speed.seen_ms, speed=speed)
+
+    def _add_expected_times(self, found: Changes) -> None:
+        offset = self.positions[ANNOTATIONS.name].offset
+        payload = codecs.encode_plain(self.expected_times.dump())
+        found.state.append(self._state_row("handling_time", "", offset, payload))
+        found.state.append(self._state_row("coverage", "", offset, codecs.encode_plain(self.coverage.dump())))
+        for kind, memory in self.expected_times.memories.items():
+            for key, plain in memory.take_changed():
+                payload = "" if plain is None else codecs.encode_plain(plain)
+                row = self._state_row(kind, codecs.memory_key(key), offset, payload, deleted=plain is None)
+                found.state.append(row)
 
     def _state_row(self, kind: str, key: str, version: int, payload: str, *, deleted: bool = False) -> StateRow:
         return StateRow(self.app_id, self.partition, kind, key, version, codecs.CODEC_VERSIONS[kind], payload, deleted)

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
-from detectors import consensus, evidence, handling_time, windows
+from detectors import consensus, evidence, labeler_speed, windows
 from detectors.beliefs import Beliefs, Guideline
 from detectors.consensus import Answer, Task, Truth
+from detectors.expected_time import ExpectedTimes
 from detectors.forgetting import HalfLives
-from detectors.handling_time import HandlingTimeModel, Queue
 from detectors.sketches import KEPT_HASHES, DistinctSketch, hash64
-from detectors.windows import MAX_HISTOGRAM_LABELS, Observation, Partial, WindowKey, Windows
+from detectors.timing import Work
+from detectors.windows import MAX_HISTOGRAM_LABELS, IntervalOutcome, Observation, Partial, WindowKey, Windows
 from streams.state import codecs
+from tests.expected_times import dumped, restored
 
 Step = tuple[int, str, str, float]
 """Offset, an id, a label and a number: every detector takes from it what it needs."""
@@ -47,18 +49,11 @@ class Contract:
     """Whether a step at an offset that is included already changes nothing, without help from the pipeline."""
 
 
-def feed_handling_time(model: HandlingTimeModel, step: Step) -> Any:
-    _, name, _, seconds = step
-    queue = Queue(name, "", "human")
-    expected = model.forecast(queue)
-    model.learn(queue, seconds)
-    return expected
-
-
-def load_handling_time(payload: str) -> HandlingTimeModel:
-    model = HandlingTimeModel(10)
-    model.load(codecs.decode_handling_time(payload))
-    return model
+def feed_expected_times(model: ExpectedTimes, step: Step) -> Any:
+    offset, name, label, seconds = step
+    at_ms = offset * 60_000
+    work = Work(name, "p", "image_class", label, f"task {offset % 7}", at_ms, at_ms + 1_000, seconds)
+    return model.observe(work).expected
 
 
 def feed_task(task: Task, step: Step) -> Any:
@@ -149,7 +144,8 @@ def load_windows(stored: Any) -> Windows:
 def feed_partial(partial: Partial, step: Step) -> Any:
     offset, name, label, seconds = step
     before = partial.annotations
-    seen = Observation(name, name, (label,), int(seconds * 1e6), None, None, None, False)
+    interval = IntervalOutcome(label == "a", label != "b", int(seconds * 1e5), label == "a", label == "b")
+    seen = Observation(name, name, (label,), int(seconds * 1e6), None, None, None, False, interval, label == "c")
     partial.add(seen, offset=offset, late=False)
     return before
 
@@ -163,10 +159,10 @@ def feed_sketch(sketch: DistinctSketch, step: Step) -> Any:
 KEY = codecs.window_key(WindowKey(0, *SEGMENT), 0)
 CONTRACTS = {
     "handling time": Contract(
-        lambda: HandlingTimeModel(10),
-        feed_handling_time,
-        codecs.encode_handling_time,
-        load_handling_time,
+        ExpectedTimes,
+        feed_expected_times,
+        dumped,
+        restored,
         replay_safe=False,  # guarded by the position: tests/property/test_exactly_once.py takes that guard out
     ),
     "task": Contract(lambda: Task("p", "t", "c"), feed_task, codecs.encode_task, codecs.decode_task),
@@ -256,17 +252,18 @@ def test_it_says_what_it_knew_before(name: str) -> None:
         contract.feed(one, step)
         contract.feed(other, step)
     seconds = 20.0 if name == "windows" else 9_999.0  # the time of a window's step is no outcome
-    assert contract.feed(one, (30, "id-1", "a", 20.0)) == contract.feed(other, (30, "id-1", "c", seconds))
+    label = "a" if name == "handling time" else "c"  # the vendor, which is known before
+    assert contract.feed(one, (30, "id-1", "a", 20.0)) == contract.feed(other, (30, "id-1", label, seconds))
     assert contract.dump(one) != contract.dump(other)
 
 
 class TestBounded:
     def test_handling_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(handling_time, "MAX_QUEUES", 20)
-        model = HandlingTimeModel(10)
+        monkeypatch.setattr(labeler_speed, "MAX_SPEEDS", 20)
+        model = ExpectedTimes()
         for step in steps(1, 1_000, ids=500):
-            feed_handling_time(model, step)
-        assert len(model.dump()) == 20
+            feed_expected_times(model, step)
+        assert len(model.memories["speed"]) == 20
 
     def test_task(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(consensus, "MAX_ANSWERS", 20)
@@ -309,5 +306,5 @@ class TestBounded:
 
     def test_the_caps_themselves(self) -> None:
         """What the state table's row sizes and the worker's memory were reckoned with."""
-        assert (handling_time.MAX_QUEUES, consensus.MAX_ANSWERS, windows.MAX_OPEN_PARTIALS) == (10_000, 1_000, 50_000)
+        assert (labeler_speed.MAX_SPEEDS, consensus.MAX_ANSWERS, windows.MAX_OPEN_PARTIALS) == (2_000, 1_000, 50_000)
         assert (consensus.MAX_VOTES, evidence.MAX_COUNTS) == (32, 5_000)

@@ -17,6 +17,7 @@ from schemas.rows import (
     ClosedTaskRow,
     ConfidenceOutcomeRow,
     DeadLetterRow,
+    FindingRow,
     LabelerReliabilityRow,
     PartitionClaimRow,
     ReviewRow,
@@ -57,6 +58,14 @@ EXAMPLES: dict[str, Row] = {
         source_partition=3,
         source_offset=17,
         probability_right=0.75,
+        handling_low_50=15.5,
+        handling_high_50=1 / 3,
+        handling_low_90=None,
+        handling_high_90=1e-9,
+        handling_p_value=0.995,
+        is_too_fast=False,
+        is_too_slow=True,
+        time_flag="idle",
     ),
     "task_confidence": TaskConfidenceRow(
         project_id="captions",
@@ -109,6 +118,13 @@ EXAMPLES: dict[str, Row] = {
         agreement_sum=-7.5,
         agreement_sum_squares=18.25,
         agreement_within=0.5,
+        interval_seen=3,
+        covered_50=1,
+        covered_90=2,
+        width_90_log_micro=2**40,
+        n_too_fast=4,
+        n_too_slow=5,
+        n_time_flagged=6,
     ),
     "labeler_reliability": LabelerReliabilityRow(
         project_id="captions",
@@ -140,6 +156,9 @@ EXAMPLES: dict[str, Row] = {
         "captions", "t-1", "image_caption", T0, "cat", "dog", "gold", 0.9, 0.87, False, 3, 3, 17
     ),
     "closed_tasks": ClosedTaskRow("app", 3, "captions", "t-1", 4_000_000_000_000, 1, '{"labels": {}}', 17),
+    "findings": FindingRow(
+        "interval_coverage_90", "", "image_caption", "", "", T0, 3, "down", T0 - 60_000, 0.9, 0.75, 140, 5e4, 5e4, 19
+    ),
     "dead_letters": DeadLetterRow("annotations", 3, 19, "t-1", "not_json", "it is not", "{", 1, T0, "open", 1),
     "source_progress": SourceProgressRow("app", "annotations", 3, -1, T0, 20, 17, 2, 1, True, T0 + 1, 1),
     "state": StateRow("app", 3, "task", "t-1", 17, 1, '{"labels": {}}', False),

@@ -184,15 +184,23 @@ LEADERBOARD = {
     "confidence_outcomes": "SELECT * EXCEPT version FROM confidence_outcomes_current ORDER BY project_id, task_id",
 }
 
-#: Columns that hold a belief, by view. They rest on what was known at that moment: of labelers, which partitions tell
-#: each other as they go, and of truths, since a review is applied among the annotations where the next checkpoint
-#: happens to be. So they are equal only where there is one partition, and no annotation after the first review.
+#: Columns that hold a belief, by view. They rest on what was known at that moment: of labelers and their speed, which
+#: partitions tell each other as they go, and of truths, since a review is applied among the annotations where the next
+#: checkpoint happens to be. So they are equal only where there is one partition, and no annotation after the first
+#: review.
 BELIEFS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("quality_by_minute", "quality_by_hour", "quality_daily"),
-        ("consensus_seen", "consensus_agreed", "consensus_agreement"),
+        (
+            "consensus_seen", "consensus_agreed", "consensus_agreement",
+            "forecast_seconds", "forecast_error_seconds", "expected_handling_seconds", "forecast_mae_seconds",
+        ),
     ),
-    "annotation_scores": ("agrees_with_consensus", "probability_right"),
+    "annotation_scores": (
+        "agrees_with_consensus", "probability_right", "expected_handling_seconds", "handling_low_50",
+        "handling_high_50", "handling_low_90", "handling_high_90", "handling_p_value", "is_too_fast", "is_too_slow",
+        "time_flag",
+    ),
     # A task that comes back a day later is a new one, of which the truth may have been told or not.
     "task_confidence": (
         "consensus_label", "confidence", "raw_confidence", "entropy", "posterior", "truth", "truth_source",

@@ -113,10 +113,16 @@ def test_rows_of_the_first_release_stay_readable(client: Any, tmp_path: Path) ->
     sql = "SELECT gold_seen, gold_right, consensus_seen, consensus_agreed FROM quality_by_minute"
     assert client.query(sql).result_rows == [(4_294_967_295, 3, 2, 1)]
     assert client.query("SELECT * FROM agreement_by_hour").result_rows == []
+    new = ("handling_low_50", "handling_high_90", "handling_p_value", "is_too_fast", "is_too_slow", "time_flag")
+    assert [score[name] for name in new] == [None, None, None, None, None, ""]
+    sql = "SELECT annotations, forecast_seen, mae_seconds, coverage_90, judged FROM handling_time_accuracy"
+    assert client.query(sql).result_rows == [(1, 0, None, None, 0)]
+    sql = "SELECT interval_seen, coverage_90, width_90_log, n_too_fast, is_break FROM handling_time_coverage"
+    assert client.query(sql).result_rows == [(0, None, None, 0, 0)]
 
 
 def test_a_migration_that_was_cut_off_is_resumed(client: Any, tmp_path: Path) -> None:
-    """Each statement of 0004 and 0005 can be run again, after all that follow it, too."""
+    """Each statement of 0004 and later can be run again, after all that follow it, too."""
     migrate(client)
     before = client.query("SELECT table, name, type, comment FROM system.columns WHERE database = currentDatabase()")
     for migration in read_migrations()[3:]:

@@ -13,7 +13,7 @@ TABLES = (
     "annotation_scores", "task_confidence", "window_partials", "reviews", "dead_letters", "source_progress", "state",
 )  # fmt: skip
 #: State that is stored when it changed, under the number of the checkpoint's last message, wherever that falls.
-BY_CHECKPOINT = frozenset({"labeler", "label_space", "confidence"})
+BY_CHECKPOINT = frozenset({"labeler", "label_space", "confidence", "speed", "task_time"})
 #: What is believed of an answer or a task, which depends on when a review came among the annotations.
 BELIEFS = {
     "annotation_scores": ("agrees_with_consensus", "probability_right"),

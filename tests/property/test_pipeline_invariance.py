@@ -33,6 +33,7 @@ from tests.builders import (
     tables,
     window_sums,
 )
+from tests.property.comparable import BY_CHECKPOINT
 from tests.property.streams_of_events import (
     LABELS,
     Interval,
@@ -51,6 +52,7 @@ RESULTS = (
     "source_progress",
     "confidence_outcomes",
     "closed_tasks",
+    "findings",
     "reviews",
 )
 DISORDER_SECONDS = 100.0
@@ -74,7 +76,9 @@ def live_state(pipeline: PartitionPipeline) -> list[Any]:
             for key in state.windows.open_keys()
         ),
         state.windows.watermark_ms,
-        state.handling_time.dump(),
+        state.expected_times.dump(),
+        {kind: memory.dump() for kind, memory in state.expected_times.memories.items()},
+        state.coverage.dump(),
         state.positions,
         [state.journal.applied, list(state.journal.noted.items())],
         state.beliefs.confidence_model.dump(),
@@ -89,7 +93,7 @@ def labelers(model: Any) -> list[Any]:
 def stored_state(sink: MemorySink) -> list[StateRow]:
     """State rows; of what is believed the version is the checkpoint's, and rows tell no more than live_state."""
     rows = cast(list[StateRow], sink.rows("state"))
-    return [row for row in rows if row.kind not in ("labeler", "label_space", "confidence")]
+    return [row for row in rows if row.kind not in BY_CHECKPOINT]
 
 
 @given(st.data())

@@ -12,8 +12,8 @@ import pytest
 from detectors.beliefs import Beliefs, Outcome
 from detectors.consensus import Answer, Belief, Task, Truth
 from detectors.evidence import Evidence
+from detectors.expected_time import ExpectedTimes
 from detectors.forgetting import HalfLives
-from detectors.handling_time import HandlingTimeModel
 from detectors.one_coin import OneCoinModel
 from streams.evaluate.baselines import majority
 from streams.evaluate.dataset import Dataset, GivenLabel
@@ -95,7 +95,7 @@ DATA = Dataset(
 
 
 def models(model: Votes) -> Models:
-    return Models(model, HandlingTimeModel(half_life=100))
+    return Models(model, ExpectedTimes())
 
 
 def passed(model: Votes, revealed: frozenset[str] = frozenset(), clock: Callable[[], int] = lambda: 0) -> Pass:
@@ -134,8 +134,10 @@ def test_the_pace_of_an_answer_is_against_a_forecast_made_before_it() -> None:
     ]
     model = Votes()
     run_pass(Dataset(tuple(timed), DATA.truth), models(model))
-    # Geometric means: 8 after the first, sqrt(32) after the second.
-    assert model.paces == [None, pytest.approx(log(4 / 8)), None, pytest.approx(log(16 / 32**0.5))]
+    assert model.paces[0] is model.paces[2] is None, "nothing is known yet, no time is told"
+    assert model.paces[1] == pytest.approx(log(4 / 8), abs=0.6), "one answer was learned, and priors count"
+    assert model.paces[3] is not None
+    assert log(16 / 14) < model.paces[3] < log(16 / 4)
 
 
 def test_progress_tells_of_every_label() -> None:

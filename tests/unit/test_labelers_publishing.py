@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import pytest
 
 from detectors.evidence import Evidence
+from detectors.labeler_speed import SpeedEvidence
 from schemas.reliability import ReliabilityRecord
 from streams.labelers import Labelers, LabelersPipeline
 from streams.outbox import Message
 from streams.settings import Settings
 from streams.sinks.sink import MemorySink
 from streams.state.claims import Claims
-from tests.builders import NOW_MS, batch
+from tests.builders import NOW_MS, START_MS, batch
 from tests.evidence import evidence, evidence_record, make_labelers, record_of
 
 TOPIC = "labeler-evidence"
@@ -84,6 +85,19 @@ class TestPublishing:
         feed(pipeline, evidence_record(evidence(**{**plain, "labels": 4}), offset=1, version=2))
         assert self.published(pipeline, NOW_MS + 1) == []
         assert len(self.published(pipeline, NOW_MS + 5_000)) == 1
+
+    def test_whose_answers_are_not_judged_has_a_speed_to_tell_but_no_row(self) -> None:
+        pipeline = make_labelers()
+        speed = SpeedEvidence(weight=3.0, log_seconds=2.5, spread=-1.0, seen_ms=START_MS)
+        for version, at_ms in ((1, START_MS), (2, START_MS + 3 * 60_000)):
+            known = Evidence("unjudged", 0, at_ms, speed=speed)
+            feed(pipeline, evidence_record(known, offset=version, version=version))
+        changes = pipeline.state.changes(NOW_MS)
+        assert changes.results["labeler_reliability"] == []
+        record = record_of(changes.messages[0])
+        assert (record["form"], record["accuracy"]) == ("unjudged", None)
+        assert record["parts"]["0"]["evidence"]["speed"] == speed.to_plain()
+        assert [row for row in changes.state if row[2] == "reliability"], "and is remembered"
 
     def test_matrices_too_large_for_a_message_are_cut_to_one_coin(self) -> None:
         names = [f"{number:03}" + "x" * 250 for number in range(28)]

@@ -19,7 +19,10 @@ from tests.builders import NOW_MS, annotation, make_pipeline, records, restored,
 
 def stored_rows() -> tuple[MemorySink, list[StateRow]]:
     pipeline = make_pipeline(out_of_order_seconds=10.0)
-    events = [annotation(event_id=str(i), task_id=f"t-{i % 7}", at=i * 20.0, vendor_id=f"v{i % 3}") for i in range(50)]
+    events = [
+        annotation(event_id=str(i), task_id=f"t-{i % 7}", at=i * 20.0, vendor_id=f"v{i % 3}", took=5.0 + i % 4)
+        for i in range(50)
+    ]
     sink = score_all(pipeline, records(events))
     store(pipeline, pipeline.process("reviews", records([review(), review(task_id="t-99")])), sink)
     store(pipeline, pipeline.process("annotations", []), sink)
@@ -41,6 +44,7 @@ def test_every_kind_is_stored_with_what_it_includes() -> None:
     assert versions[("task", '["animals","t-1"]')] == 49 + 1, "the first review"
     assert versions[("task", '["animals","t-2"]')] == 44
     assert versions[("reviews_applied", "")] == 1
+    assert {row.version for row in rows if row.kind in ("speed", "task_time")} == {49}, "offsets, too"
     labelers = {row.key: row.version for row in rows if row.kind == "labeler"}
     assert labelers == {'["animals","image_class","ana"]': 50}
 
@@ -73,17 +77,19 @@ def test_what_was_restored_is_not_a_change() -> None:
 
 def test_changes_are_told_once_and_only_what_changed() -> None:
     pipeline = make_pipeline()
-    events = [annotation(event_id=str(i), task_id=f"t-{i}", vendor_id=f"v-{i}") for i in range(20)]
+    events = [annotation(event_id=str(i), task_id=f"t-{i}", vendor_id=f"v-{i}") for i in range(20)]  # one page
     pipeline.process("annotations", records(events))
     rows = cast(list[StateRow], pipeline.state.changes(NOW_MS).state)
-    single = {"position": 1, "handling_time": 1, "label_space": 1, "labeler": 1}
+    single = {"position": 1, "handling_time": 1, "coverage": 1, "label_space": 1, "labeler": 1}
     assert Counter(row.kind for row in rows) == {"task": 20, "window": 20, **single}
     assert pipeline.state.changes(NOW_MS).state == []
-    event = annotation(event_id="x", task_id="t-3", vendor_id="v-3")
+    event = annotation(event_id="x", task_id="t-3", vendor_id="v-3", at=40.0, took=7.0)
     pipeline.process("annotations", records([event], first_offset=20))
     changes = pipeline.state.changes(NOW_MS)
     kinds = [row.kind for row in changes.state if isinstance(row, StateRow)]
-    assert sorted(kinds) == ["handling_time", "label_space", "labeler", "position", "task", "window"]
+    learned = {"speed": 1, "task_time": 20}  # of the page before: another one came later
+    others = ["coverage", "handling_time", "label_space", "labeler", "position", "task", "window"]
+    assert Counter(kinds) == {**dict.fromkeys(others, 1), **learned}
     (partial,) = changes.results["window_partials"]
     assert isinstance(partial, WindowPartialRow)
     assert partial.vendor_id == "v-3"

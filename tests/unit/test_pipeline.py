@@ -149,34 +149,70 @@ class TestRows:
 
 class TestHandlingTime:
     def test_forecast_comes_before_learning(self) -> None:
-        pipeline = make_pipeline(handling_half_life=1.0)
-        expected = [
-            process_one(pipeline, annotation(event_id=f"e-{i}", took=took)).expected_handling_seconds
+        pipeline = make_pipeline()
+        found = [
+            process_one(pipeline, annotation(event_id=f"e-{i}", at=2_000.0 * i, took=took))
             for i, took in enumerate((10.0, 1_000.0, 5.0))
         ]
-        assert expected == [None, pytest.approx(10.0), pytest.approx(100.0)]
+        assert (found[0].expected_handling_seconds, found[0].handling_low_90, found[0].handling_p_value) == (None,) * 3
+        assert found[1].expected_handling_seconds == pytest.approx(10.0, rel=0.3), "labelers get faster"
+        assert found[1].time_flag == "idle"
+        assert 10.0 < (found[2].expected_handling_seconds or 0.0) < 100.0, "a lunch is learned as a long time only"
 
-    def test_a_queue_is_a_project_and_a_task_type(self) -> None:
+    def test_a_page_is_forecast_whole_before_any_of_it_is_learned(self) -> None:
         pipeline = make_pipeline()
-        process(pipeline, annotation(took=10.0))
-        variants: list[Document] = [{"project_id": "other"}, {"task_type": "other"}]
-        for overrides in variants:
-            assert (
-                process_one(pipeline, annotation(event_id=str(overrides), **overrides)).expected_handling_seconds
-                is None
-            )
-        assert process_one(pipeline, annotation(event_id="x", vendor_id="o")).expected_handling_seconds is not None
+        process(pipeline, annotation(event_id="before", at=-100.0, took=10.0))
+        page = [annotation(event_id=f"e-{i}", task_id=f"t-{i}", took=50.0) for i in range(3)]
+        expected = {process_one(pipeline, event).expected_handling_seconds or 0.0 for event in page}
+        assert max(expected) < 13.5
+        later = process_one(pipeline, annotation(event_id="later", task_id="t-9", at=100.0, took=51.0))
+        assert (later.expected_handling_seconds or 0.0) > 14.0
+
+    def test_an_impossible_time_is_flagged_and_not_learned(self) -> None:
+        pipeline = make_pipeline()
+        process(pipeline, annotation(event_id="before", at=-100.0, took=10.0))
+        found = process_one(pipeline, annotation(event_id="bot", active_seconds=0.001))
+        assert (found.time_flag, found.handling_p_value, found.is_too_fast) == ("impossible", None, None)
+        assert found.expected_handling_seconds is not None
+        after = process_one(pipeline, annotation(event_id="after", at=100.0, took=10.0))
+        assert after.expected_handling_seconds == pytest.approx(found.expected_handling_seconds, rel=0.01)
+
+    def test_windows_count_intervals_and_unusual_times(self) -> None:
+        rows = [annotation(event_id=f"e-{i}", at=0.1 * i, active_seconds=10.0 + i % 3) for i in range(100)]
+        rows.append(annotation(event_id="slow", at=10.5, active_seconds=5_000.0))
+        (partial,) = partials(score_all(make_pipeline(), records(rows)))
+        assert partial.interval_seen == 100, "all but the first"
+        assert 0 < partial.covered_50 < partial.covered_90 < 100
+        assert partial.n_too_slow >= 1
+        assert partial.n_time_flagged == 1
+        assert partial.width_90_log_micro > 0
+
+    @pytest.mark.parametrize("overrides", [{"project_id": "other"}, {"task_type": "other"}])
+    def test_a_queue_is_a_project_and_a_task_type_and_a_new_one_is_like_the_others(self, overrides: Document) -> None:
+        pipeline = make_pipeline()
+        for i in range(100):
+            process(pipeline, annotation(event_id=f"e-{i}", at=-1_000.0 + i, took=10.0 + i % 3))
+        first = process_one(pipeline, annotation(event_id="first", took=90.0, **overrides))
+        assert first.expected_handling_seconds == pytest.approx(11.0, rel=0.5)
+        for i in range(100):
+            process(pipeline, annotation(event_id=f"o-{i}", at=100.0 + i, took=90.0 + i % 3, **overrides))
+        there = process_one(pipeline, annotation(event_id="there", at=300.0, **overrides))
+        here = process_one(pipeline, annotation(event_id="here", at=301.0))
+        assert there.expected_handling_seconds == pytest.approx(91.0, rel=0.2)
+        assert here.expected_handling_seconds == pytest.approx(11.0, rel=0.2)
 
     def test_microseconds_are_exact_integers(self) -> None:
         sink = score_all(
             make_pipeline(),
-            records([annotation(event_id="a", active_seconds=0.1), annotation(event_id="b", active_seconds=0.2)]),
+            records(
+                [annotation(event_id="a", active_seconds=0.3), annotation(event_id="b", at=31.0, active_seconds=0.6)]
+            ),
         )
         (partial,) = partials(sink)
-        assert (partial.handling_microseconds, type(partial.handling_microseconds)) == (300_000, int)
-        assert partial.handling_sketch == {bucket(0.1): 1, bucket(0.2): 1}
-        assert (partial.forecast_seen, partial.forecast_microseconds) == (1, 100_000)
-        assert partial.forecast_error_microseconds == 100_000
+        assert (partial.handling_microseconds, type(partial.handling_microseconds)) == (900_000, int)
+        assert partial.handling_sketch == {bucket(0.3): 1, bucket(0.6): 1}
+        assert (partial.forecast_seen, type(partial.forecast_microseconds)) == (1, int)
+        assert partial.forecast_error_microseconds == abs(600_000 - partial.forecast_microseconds)
 
 
 class TestAgreement:

@@ -7,7 +7,7 @@ import pytest
 from detectors import windows
 from detectors.agreement import unit_contribution
 from detectors.sketches import bucket
-from detectors.windows import OTHER, Observation, Partial, WindowKey, Windows
+from detectors.windows import OTHER, IntervalOutcome, Observation, Partial, WindowKey, Windows
 
 SEGMENT = ("animals", "image_class", "acme")
 
@@ -19,6 +19,18 @@ def opened(*, out_of_order_ms: int = 10_000, lateness_ms: int = 60_000) -> Windo
 def seen(**overrides: object) -> Observation:
     base = Observation("t-1", "ana", ("cat",), 20_000_000, None, None, None, False)
     return base._replace(**overrides)  # type: ignore[arg-type]  # the tests' own fields
+
+
+def interval_sums(partial: Partial) -> tuple[int, ...]:
+    return (
+        partial.interval_seen,
+        partial.covered_50,
+        partial.covered_90,
+        partial.width_90_log_micro,
+        partial.n_too_fast,
+        partial.n_too_slow,
+        partial.n_time_flagged,
+    )
 
 
 class TestWatermark:
@@ -100,13 +112,29 @@ class TestPartial:
         assert (partial.tasks.estimate(), partial.labelers.estimate()) == (1, 2)
         assert partial.label_histogram == {"cat": 2}
 
+    def test_intervals_are_counted_where_there_are_any(self) -> None:
+        partial = Partial(5, 4, 0)
+        partial.add(seen(), offset=5, late=False)
+        assert interval_sums(partial) == (0, 0, 0, 0, 0, 0, 0)
+        usual = IntervalOutcome(True, True, 1_386_294, too_fast=False, too_slow=False)
+        quick = IntervalOutcome(False, False, 2_000_001, too_fast=True, too_slow=False)
+        slow = IntervalOutcome(False, True, 3_000_000, too_fast=False, too_slow=True)
+        for offset, interval in enumerate((usual, quick, slow, usual), 6):
+            partial.add(seen(interval=interval, time_flagged=interval is slow), offset=offset, late=False)
+        partial.add(seen(time_flagged=True), offset=10, late=True)
+        assert interval_sums(partial) == (4, 2, 3, 7_772_589, 1, 1, 2)
+        partial.correct(11, gold_seen=1, gold_right=-1)
+        assert interval_sums(partial) == (4, 2, 3, 7_772_589, 1, 1, 2), "no truth changes how long it took"
+
     def test_an_included_offset_changes_nothing(self) -> None:
         partial = Partial(5, 4, 0)
         partial.add(seen(), offset=5, late=False)
         partial.add_duplicate(6)
         before = repr(partial)
         for offset in (4, 5, 6):
-            partial.add(seen(labeler_id="new", classes=("emu",)), offset=offset, late=True)
+            interval = IntervalOutcome(True, True, 1, too_fast=True, too_slow=True)
+            again = seen(labeler_id="new", classes=("emu",), interval=interval, time_flagged=True)
+            partial.add(again, offset=offset, late=True)
             partial.add_duplicate(offset)
         assert repr(partial) == before
 

@@ -1,0 +1,277 @@
+"""Thresholds for an average run length (ARL): exact where there is a formula, simulated where there is none.
+
+Randomness is an argument. The same seed gives the same threshold; it is rounded up to three digits, so that another
+version of numpy hardly ever gives another one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final, Literal
+
+import numpy as np
+from scipy.special import bdtr, betaincinv, ndtr
+
+from detectors.change.bets import Bet
+from detectors.change.cusum import BernoulliCusum, GaussianCusum, bernoulli_penalty
+from detectors.change.e_process import EProcess, Form, Learning
+from detectors.change.finding import Direction, check_config
+from detectors.change.fleet import EFleet, Floats, run_lengths
+from detectors.change.seasonal import HOURS, Seasonal
+from detectors.change.threshold import FixedThreshold
+
+#: Simulated changes: the standard error of the ARL is then below 1 % (up to levels of .99).
+RUNS: Final = 4_000
+#: Answers in control before a simulated change; how much a false alarm overshoots does not depend on them.
+BEFORE: Final = 100
+#: Thresholds are raised by as much of the ARL's standard error.
+ERRORS: Final = 2.0
+#: Of the prior of a level that is learned: the ARL is met at each of these levels.
+QUANTILES: Final = (0.1, 0.5, 0.9)
+#: How much higher a threshold is where answers wait before a level is learned from them. Without it, the ARL over a
+#: fleet around .90 was .83 to .9 of what it should be, for lags of 30 to 100 and ARLs of 1,000 to 50,000.
+LAG_SURCHARGE: Final = 1.25
+#: No threshold is lower: at 1, everything is a finding.
+LOWEST: Final = 1.5
+#: ARL of an e-CUSUM up to which it is simulated.
+LONGEST_SIMULATED: Final = 1_000.0
+#: Intervals into which a Gaussian CUSUM's sum is cut.
+CELLS: Final = 200
+
+Mode = Literal["calibrated", "guaranteed"]
+
+
+def e_process(
+    arl: float,
+    level: float,
+    generator: np.random.Generator,
+    *,
+    smallest_drop: float = 0.1,
+    mode: Mode = "calibrated",
+    form: Form = "sr",
+    direction: Direction = "down",
+    min_count: int = 0,
+    learning: Learning | None = None,
+    variance: float | None = None,
+    at_once: int = 1,
+) -> EProcess:
+    """An e-detector for an ARL of so many answers.
+
+    *Guaranteed*: the threshold is the ARL itself. *Calibrated*, for answers (0 or 1): it is lowered by what the
+    e-detector overshoots it, so that the ARL is met and not exceeded on streams at the level exactly; where the level
+    is learned, at low, middling and high levels of the prior.
+
+    Where answers come as counts of many at once, the overshoot is larger and the threshold lower still: say how many
+    come ``at_once`` at least. Fewer would make more false alarms.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    >>> method = e_process(6_700, 0.92, np.random.default_rng(1))
+    >>> method.threshold, e_process(6_700, 0.92, np.random.default_rng(1), mode="guaranteed").threshold
+    (4270.0, 6700)
+    """
+    check_config(arl > 1, f"the average run length must be above 1, not {arl}")
+    method = EProcess(arl, level, smallest_drop, direction, min_count, learning, form, variance)
+    lag = learning.lag if learning else 0
+    if mode == "guaranteed":
+        check_config(not lag, "nothing is guaranteed where answers wait to be learned from; take lag=0")
+        return method
+    check_config(form == "sr", "calibrate.e_cusum is for e-CUSUM")
+    check_config(variance is None, "only streams of answers can be calibrated; use mode='guaranteed'")
+    levels = [method.good()]
+    if learning is not None:
+        prior = learning.prior * method.good(), learning.prior * (1.0 - method.good())
+        levels = [float(betaincinv(*prior, quantile)) for quantile in QUANTILES]
+    found = [_calibrated(arl, method, one, at_once, generator) for one in levels]
+    threshold = min(max(found) * (LAG_SURCHARGE if lag else 1.0), arl)
+    return replace(method, threshold=_rounded_up(max(threshold, LOWEST)))
+
+
+def _calibrated(arl: float, method: EProcess, level: float, at_once: int, generator: np.random.Generator) -> float:
+    threshold = arl
+    for _ in range(2):  # the ratio of the ARL to it hardly depends on the threshold
+        least = max(threshold, LOWEST)
+        simulated, error = simulated_arl(method.bets(), level, least, generator, at_once=at_once)
+        threshold *= arl / simulated * (1.0 + ERRORS * error)
+    return threshold
+
+
+def simulated_arl(
+    bets: tuple[Bet, ...],
+    level: float,
+    threshold: float,
+    generator: np.random.Generator,
+    *,
+    at_once: int = 1,
+    runs: int = RUNS,
+) -> tuple[float, float]:
+    """The ARL of an e-SR detector for answers, and its relative standard error; in milliseconds, however long it is.
+
+    M_T weighs how probable what was seen is after a change, at any time and of the sizes that are bet on, against no
+    change. So the ARL is the harmonic mean of M at the time it fires, over runs in which such a change does come; those
+    are short. (As in importance sampling: 1 = P(T < inf) = sum over bets k and starts j of w_k E_kj[1 / M_T; T >= j],
+    and the sum over j of P(T >= j) is the ARL.)
+
+    >>> from detectors.change.bets import bets_on
+    >>> arl, error = simulated_arl(bets_on(0.92, 0.1), 0.92, 1_000, np.random.default_rng(1))
+    >>> round(arl), round(error, 3)
+    (1582, 0.005)
+    """
+    check_config(at_once > 0, f"at_once must be above 0, not {at_once}")
+    sizes, weights = np.array([[bet.size] for bet in bets]), np.array([bet.weight for bet in bets])
+    bet_of_run = generator.choice(len(bets), size=runs, p=weights)
+    after = (level * (1.0 - sizes) / (1.0 - level * sizes))[bet_of_run, 0]
+    sums = np.zeros((len(bets), runs))
+    fired_at: list[Floats] = []
+    answers = 0
+    while len(after):
+        answers += at_once
+        right = generator.binomial(at_once, level if answers <= BEFORE else after, len(after))
+        sums = (sums + at_once) * (1.0 - sizes) ** right / (1.0 - sizes * level) ** at_once
+        statistic = weights @ sums
+        running = statistic < threshold
+        if not running.all():
+            if answers > BEFORE:  # a false alarm before the change is no run
+                fired_at.append(statistic[~running])
+            sums, after = sums[:, running], after[running]
+    inverse = 1.0 / np.concatenate(fired_at)
+    return 1.0 / float(inverse.mean()), float(inverse.std() / inverse.mean()) / math.sqrt(len(inverse))
+
+
+def e_cusum(
+    arl: float, level: float, generator: np.random.Generator, *, smallest_drop: float = 0.1, runs: int = 1_000
+) -> EProcess:
+    """An e-CUSUM for an ARL, from streams that are simulated to their end: half a second.
+
+    A long ARL is to a short one as their thresholds, since with each answer as many sums leave zero. So none longer
+    than `LONGEST_SIMULATED` is simulated.
+
+    >>> e_cusum(500, 0.92, np.random.default_rng(1)).threshold
+    48.2
+    """
+    method = EProcess(arl, level, smallest_drop, form="cusum")
+    simulated = min(arl, LONGEST_SIMULATED)
+    threshold = simulated / 12.0
+    for _ in range(2):
+        fleet = EFleet(replace(method, threshold=max(threshold, LOWEST)), runs)
+        lengths = run_lengths(fleet, np.full(runs, level), generator, at_most=100 * int(simulated))
+        threshold *= simulated / float(lengths.mean())
+    threshold *= arl / simulated * (1.0 + ERRORS / math.sqrt(runs))
+    return replace(method, threshold=_rounded_up(max(threshold, LOWEST)))
+
+
+def bernoulli_cusum(
+    arl: float, level: float, level_after: float, *, direction: Direction = "down", min_count: int = 0
+) -> BernoulliCusum:
+    """The CUSUM tuned to both levels, with the lowest threshold whose exact ARL is at least this.
+
+    >>> method = bernoulli_cusum(6_700, 0.92, 0.80)
+    >>> method.threshold, method.penalty, round(bernoulli_cusum_arl(0.92, method.penalty, method.threshold))
+    (46, 7, 6820)
+    """
+    good, after = (level, level_after) if direction == "down" else (1.0 - level, 1.0 - level_after)
+    penalty = bernoulli_penalty(good, after)
+    low, high = 0, penalty  # the ARL is below at low, and not at high
+    while bernoulli_cusum_arl(good, penalty, high) < arl:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if bernoulli_cusum_arl(good, penalty, middle) < arl else (low, middle)
+    return BernoulliCusum(high, penalty, level, direction, min_count)
+
+
+def bernoulli_cusum_arl(level: float, penalty: int, threshold: int) -> float:
+    """The exact ARL: expected answers from 0 until the sum, a Markov chain, reaches the threshold.
+
+    From s they are t(s) = 1 + level t(max(s - 1, 0)) + (1 - level) t(s + penalty). Divided by level, that is a
+    recursion downwards from t(threshold - 1), which the equation at 0 then tells.
+
+    >>> round(bernoulli_cusum_arl(0.92, 7, 1), 2)  # the first wrong answer
+    12.5
+    """
+    constant, slope = [0.0] * (threshold + penalty), [0.0] * (threshold + penalty)
+    slope[threshold - 1] = 1.0
+    for s in range(threshold - 1, 0, -1):
+        for one, step in ((constant, 1.0), (slope, 0.0)):
+            one[s - 1] = (one[s] - step - (1.0 - level) * one[s + penalty]) / level
+    wrong = 1.0 - level
+    last = (1.0 + wrong * constant[penalty] - wrong * constant[0]) / (wrong * slope[0] - wrong * slope[penalty])
+    return constant[0] + slope[0] * last
+
+
+def gaussian_cusum(
+    arl: float,
+    mean: float,
+    deviation: float,
+    *,
+    shift: float = 1.0,
+    direction: Direction = "down",
+    min_count: int = 0,
+    clip: float | None = None,
+) -> GaussianCusum:
+    """The CUSUM for a shift of so many deviations, for normal values around a known mean.
+
+    Clipped values make it fire later at most.
+
+    >>> method = gaussian_cusum(465, mean=0.0, deviation=1.0, shift=1.0)
+    >>> round(method.threshold, 2), round(gaussian_cusum_arl(1.0, 4.0))  # half of what two sides have: 168
+    (4.32, 335)
+    """
+    low, high = 0.0, 4.0
+    while gaussian_cusum_arl(shift, high) < arl:
+        low, high = high, 2.0 * high
+    while high - low > 1e-3:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if gaussian_cusum_arl(shift, middle) < arl else (low, middle)
+    return GaussianCusum(_rounded_up(high), mean, deviation, shift, direction, min_count, clip)
+
+
+def gaussian_cusum_arl(shift: float, threshold: float) -> float:
+    """The ARL of a CUSUM of standard normal values, as a Markov chain on intervals of its sum.
+
+    D. Brook and D. A. Evans, *An approach to the probability distribution of CUSUM run length*, Biometrika 59, 1972.
+    """
+    width = threshold / (CELLS - 0.5)  # the first cell is 0, and half as wide
+    centres = width * np.arange(CELLS)
+    above = ndtr(centres[None, :] - centres[:, None] + shift / 2.0 + width / 2.0)
+    moves = np.diff(above, axis=1, prepend=0.0)
+    return float(np.linalg.solve(np.eye(CELLS) - moves, np.ones(CELLS))[0])
+
+
+def seasonal(arl: float, *, shift: float = 1.5, direction: Direction = "down", min_count: int = HOURS) -> Seasonal:
+    """A seasonal baseline for an ARL in values, after those that are only learned from.
+
+    Its scores are standard normal at most, and its threshold that of the Gaussian CUSUM.
+
+    >>> seasonal(1_000).threshold
+    3.54
+    """
+    return Seasonal(gaussian_cusum(arl, 0.0, 1.0, shift=shift).threshold, shift, direction, min_count)
+
+
+def fixed_threshold(
+    arl: float, level: float, min_count: int, *, direction: Direction = "down"
+) -> FixedThreshold | None:
+    """The tightest limit on blocks of so many answers whose ARL is at least this; None where even "all wrong" is not.
+
+    >>> fixed_threshold(6_700, 0.92, 50)
+    FixedThreshold(limit=0.81, min_count=50, direction='down')
+    """
+    bad = 1.0 - level if direction == "down" else level
+    for allowed in range(min_count):
+        if min_count / arl >= 1.0 - bdtr(allowed, min_count, bad):  # P(more bad answers than allowed)
+            share = (allowed + 0.5) / min_count
+            return FixedThreshold(1.0 - share if direction == "down" else share, min_count, direction)
+    return None
+
+
+def _rounded_up(threshold: float) -> float:
+    """Up to three digits.
+
+    >>> _rounded_up(4321.0), _rounded_up(5.0731)
+    (4330.0, 5.08)
+    """
+    unit = 10.0 ** (math.floor(math.log10(threshold)) - 2)
+    return round(math.ceil(threshold / unit - 1e-9) * unit, 6)
