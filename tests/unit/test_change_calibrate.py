@@ -17,7 +17,7 @@ from detectors.change.cusum import BernoulliCusum
 from detectors.change.e_process import EProcess, Learning
 from detectors.change.fleet import DetectorFleet, fleet_of, run_lengths
 from detectors.change.river_adapters import PageHinkleyMethod
-from detectors.change.seasonal import HOUR_MS, hour_of_week
+from detectors.change.seasonal import HOUR_MS, Seasonal, hour_of_week
 from detectors.change.threshold import FixedThreshold
 
 ARL = 300
@@ -92,6 +92,10 @@ class TestShortSimulation:
         assert error < 0.015
         assert lengths.mean() == pytest.approx(short, rel=3 * (error + 1 / math.sqrt(len(lengths))))
 
+    def test_a_level_that_is_learned_may_be_low(self) -> None:
+        known = calibrate.e_process(ARL, 0.9, rng()).threshold
+        assert calibrate.e_process(ARL, 0.9, rng(), learning=Learning(lag=0)).threshold > 1.02 * known
+
     def test_counts_at_once_have_the_same_budget(self) -> None:
         method = calibrate.e_process(ARL, 0.92, rng(), at_once=20)
         assert method.threshold < 0.8 * calibrate.e_process(ARL, 0.92, rng()).threshold
@@ -163,6 +167,20 @@ class TestSeasonal:
                 values += hour >= method.min_count
                 found += finding is not None
         assert found <= 2 * values / 150
+
+    @pytest.mark.parametrize(("min_count", "is_found"), [(168, False), (100, True)])
+    def test_it_only_learns_at_first(self, min_count: int, is_found: bool) -> None:
+        detector = calibrate.seasonal(150, min_count=min_count).build()
+        values = [100.0 + 7 * hour % 11 - 90 * (hour >= 120) for hour in range(140)]
+        assert any(detector.update(value, hour * HOUR_MS) for hour, value in enumerate(values)) == is_found
+
+    def test_it_keeps_some_weeks(self) -> None:
+        detector = Seasonal(5.0, weeks=2).build()
+        for hour in range(168 * 3):
+            detector.update(float(hour % 7), hour * HOUR_MS)
+        values = detector.dump()[0]
+        assert isinstance(values, dict)
+        assert {len(kept) for kept in values.values()} == {2}
 
     def test_it_forecasts_the_hour_of_the_week(self) -> None:
         detector = calibrate.seasonal(150).build()
