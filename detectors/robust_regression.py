@@ -44,11 +44,10 @@ class RobustRegression:
 
     def predict(self, features: Mapping[str, float]) -> float:
         """The target expected."""
-        weights = self._weights
+        weight_of = self._weights.get
         total = 0.0
         for name, value in features.items():
-            if name in weights:
-                total += weights[name] * value
+            total += weight_of(name, 0.0) * value
         return total
 
     def learn(self, features: Mapping[str, float], target: float, weight: float = 1.0) -> None:

@@ -75,8 +75,11 @@ def as_number(value: object) -> float | None:
     """
     if isinstance(value, str):
         return math.log1p(len(value))
-    if isinstance(value, (bool, int, float)) and abs(value) < 1e300:
-        return math.copysign(math.log1p(abs(value)), value)
+    if isinstance(value, (int, float)):  # True and False, too
+        if 0.0 <= value < 1e300:
+            return math.log1p(value)
+        if -1e300 < value < 0.0:
+            return -math.log1p(-value)
     return None
 
 
@@ -115,7 +118,9 @@ class TaskNumbers:
             delta = number - mean
             if count >= FEW_NUMBERS and variance > LEAST_VARIANCE:
                 deviation = delta / math.sqrt(variance)
-                result[title] = round(min(max(deviation, -_MOST_DEVIATIONS), _MOST_DEVIATIONS), 3)
+                if not -_MOST_DEVIATIONS < deviation < _MOST_DEVIATIONS:
+                    deviation = math.copysign(_MOST_DEVIATIONS, deviation)
+                result[title] = round(deviation, 3)
             if learn:
                 count += 1.0
                 share = max(1.0 / count, FORGETTING)
