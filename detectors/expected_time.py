@@ -111,16 +111,16 @@ class ExpectedTimes:
         expected = _expectation(forecast)
         if work.seconds is None:
             return Timing(expected, flag="impossible")
-        log_seconds = math.log(max(work.seconds, SMALLEST_SECONDS))
+        observed = math.log(max(work.seconds, SMALLEST_SECONDS))
+        pace = observed - forecast.level
         if work.is_page_time:
-            log_seconds -= forecast.queue.log_rows
-        pace = log_seconds - forecast.level
+            pace = observed - forecast.queue.log_rows - forecast.level
         score = pace / forecast.scale
         in_half = forecast.half[0] <= score <= forecast.half[1]
         in_most = forecast.most[0] <= score <= forecast.most[1]
         observation = [
             *(work.labeler_id, work.project_id, work.task_type, work.vendor_id, work.labeler_kind),
-            *(work.started_ms, work.submitted_ms, math.log(max(work.seconds, SMALLEST_SECONDS)), work.is_page_time),
+            *(work.started_ms, work.submitted_ms, observed, work.is_page_time),
             *(*forecast[4:], not in_half, not in_most),
         ]
         self._pending.add(page, work.submitted_ms, observation)

@@ -54,16 +54,13 @@ class RobustRegression:
         """Learn one target, which counts as so much of an event."""
         error = target - self.predict(features)
         pull = weight * (HUBER if error > HUBER else -HUBER if error < -HUBER else error)
-        weights, squares = self._weights, self._squares
+        weights, squares, root = self._weights, self._squares, math.sqrt
+        weight_of, square_of = weights.get, squares.get
         for name, value in features.items():
-            if not value:
-                continue
-            gradient = pull * value
-            if name not in weights:
-                weights[name] = 0.0
-                squares[name] = FIRST_SQUARES
-            square = squares[name] = squares[name] + gradient * gradient
-            weights[name] += STEP * gradient / math.sqrt(square)
+            if value:
+                gradient = pull * value
+                square = squares[name] = square_of(name, FIRST_SQUARES) + gradient * gradient
+                weights[name] = weight_of(name, 0.0) + STEP * gradient / root(square)
 
     def weights(self) -> dict[str, float]:
         """Weight of every feature seen."""
