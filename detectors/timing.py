@@ -41,7 +41,7 @@ class Expectation(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """A forecast and what came of it; None where the time is not trusted, or nothing was known of the queue."""
+    """A forecast and what came of it; None where the time is not trusted, or nothing was learned before."""
 
     expected: Expectation
     p_value: float | None = None

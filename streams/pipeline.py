@@ -210,7 +210,7 @@ class PartitionPipeline:
         gold = None if event.gold_label is None else canonical(event.gold_label)
         handling_seconds = event.handling_seconds
         timing = state.expected_times.observe(timed_work(event))
-        expected = timing.expected if timing.expected.learned else None  # of a new queue nothing is known
+        expected = timing.expected if timing.expected.learned else None  # until anything was learned
         known = _standing(task.gold, None if gold is None else Truth(gold, "gold", submitted_ms))
         revision = event.labeler_id in task.answers
         answer = Answer(
