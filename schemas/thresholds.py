@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from schemas.duration import Duration
 from schemas.schedule import Schedule
@@ -51,6 +51,12 @@ def _not_reserved(name: str) -> str:
     if name in RESERVED_LABELS:
         raise ValueError(f"{name} is set by labelwatch itself; call the label otherwise")
     return name
+
+
+def _no_boolean(version: object) -> object:
+    if isinstance(version, bool):  # which Python takes for 1
+        raise ValueError("must be 1")
+    return version
 
 
 LabelName = Annotated[
@@ -109,7 +115,7 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_no_boolean)]
     changed_by: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     """Who made the latest change, for the record. Left out: the owner of the file."""
     defaults: RuleSettings = RuleSettings()
