@@ -26,11 +26,15 @@ from schemas.thresholds import Rule
 
 #: However little comes in, no rule fires more often than once in so many values on average.
 LEAST_ARL: Final = 500.0
-#: Values before the drop of which the delay is simulated: of them 50 are only learned from.
-HISTORY: Final = 300
+#: Values before the drop of which the delay is simulated, 50 of which are only learned from: a labeler has fewer.
+HISTORY_OF_LABELER: Final = 300
+HISTORY: Final = 1_500
+#: A level near 1 is learned from a prior worth more answers than usual, so that some wrong ones are in it, and from no
+#: nearer than the margin. Else high levels of the prior are next to 1, where simulating a threshold never ends.
+PRIOR_WRONG: Final = 2.0
 _RUNS: Final = 300
 _MOST_VALUES: Final = 3_000
-_MARGIN: Final = 0.005
+_MARGIN: Final = 0.015
 
 
 class Detecting(NamedTuple):
@@ -183,8 +187,8 @@ def _fixed_arl(rule: Rule, direction: Direction, level: float) -> float:
 def expected_delay(rule: Rule, found: Detecting, generator: np.random.Generator, level: Level) -> Delay | None:
     """How soon the rule's smallest drop is seen, by simulation; None where the method knows no such drop.
 
-    A scope with 300 values before the drop is taken, each 0 or 1; other scores of the same mean vary less, and are seen
-    sooner.
+    Before the drop a labeler has 300 values, other scopes 1,500, each 0 or 1; other scores of the same mean vary less,
+    and are seen sooner.
 
     >>> rule = Rule.model_validate({"name": "gold", "metric": "gold_accuracy", "level": 0.92, "smallest_drop": 0.12})
     >>> generator = np.random.default_rng(1)
@@ -197,13 +201,14 @@ def expected_delay(rule: Rule, found: Detecting, generator: np.random.Generator,
     if drop is None or rule.method in ("seasonal", "kswin") or (rule.method == "fixed" and not is_counted):
         return None
     after = level.value - drop if found.direction == "down" else level.value + drop
-    return _simulated(found.method, level.value, min(max(after, 0.0), 1.0), generator)
+    history = HISTORY_OF_LABELER if rule.scope.kind == "labeler" else HISTORY
+    return _simulated(found.method, level.value, min(max(after, 0.0), 1.0), history, generator)
 
 
-def _simulated(method: Method, level: float, after: float, generator: np.random.Generator) -> Delay:
-    before = HISTORY + generator.integers(0, 50, _RUNS)
+def _simulated(method: Method, level: float, after: float, history: int, generator: np.random.Generator) -> Delay:
+    before = history + generator.integers(0, 50, _RUNS)
     fleet, levels = fleet_of(method, _RUNS), np.full(_RUNS, level)
-    found = run_lengths(fleet, levels, generator, at_most=HISTORY + 50 + _MOST_VALUES, change=(before, after)) - before
+    found = run_lengths(fleet, levels, generator, at_most=history + 50 + _MOST_VALUES, change=(before, after)) - before
     median, most = np.quantile(found, (0.5, 0.9), method="inverted_cdf")
     return Delay(float(median), float(most))
 

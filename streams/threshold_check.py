@@ -16,7 +16,6 @@ from detectors.rule_method import (
     CannotPlanError,
     Delay,
     Detecting,
-    Level,
     detecting,
     expected_delay,
     level_of,
@@ -132,8 +131,8 @@ def _sentence(rule: Rule, found: Detecting, delay: Delay | None, volume: RuleVol
         change = "fall" if found.direction == "down" else "rise"
         hours = seasonal_delay(found.method)
         return (
-            f"a {change} in {what} of {which} by {found.method.shift:g} times its usual deviation is expected to be seen "
-            f"after about {_number(hours)} {metric.counted}, once there is a week of history"
+            f"a {change} in {what} of {which} by {found.method.shift:g} times its usual deviation is expected to be "
+            f"seen after about {_number(hours)} {metric.counted}, once there is a week of history"
         )
     if delay is None:
         if rule.limit is None:
@@ -150,8 +149,8 @@ def _sentence(rule: Rule, found: Detecting, delay: Delay | None, volume: RuleVol
     if not volume.busiest_per_minute:
         return f"{seen}, of which there were none"
     minutes = delay.median / volume.busiest_per_minute
-    pace = f"{'today' + chr(39) + 's' if volumes.is_real else 'an assumed'} {_rate(volume.busiest_per_minute, metric.counted)}"
-    return f"{seen}: {_time(60 * minutes)} at {pace}"
+    pace = "today's" if volumes.is_real else "an assumed"
+    return f"{seen}: {_time(60 * minutes)} at {pace} {_rate(volume.busiest_per_minute, metric.counted)}"
 
 
 def what_of(rule: Rule) -> str:
@@ -193,9 +192,8 @@ def _warnings(rule: Rule, report: RuleReport, volume: RuleVolume, counted: str) 
 
 
 def _rate(per_minute: float, counted: str) -> str:
-    for minutes, unit in ((1, "minute"), (60, "hour"), (1_440, "day")):
-        if per_minute * minutes >= 1:
-            break
+    units = ((1, "minute"), (60, "hour"), (1_440, "day"))
+    minutes, unit = next((one for one in units if per_minute * one[0] >= 1), units[-1])
     return f"{_number(per_minute * minutes)} {counted} a{'n' if unit == 'hour' else ''} {unit}"
 
 
@@ -207,9 +205,8 @@ def _time(seconds: float) -> str:
     """
     if math.isinf(seconds):
         return "for ever"
-    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
-        if seconds >= 1.5 * size or size == 1:
-            break
+    units = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+    size, unit = next((one for one in units if seconds >= 1.5 * one[0]), units[-1])
     amount = seconds / size
     text = f"{amount:.1f}".removesuffix(".0") if size >= 3_600 and amount < 10 else f"{amount:,.0f}"
     return f"{text} {unit}{'' if text == '1' else 's'}"
