@@ -163,7 +163,7 @@ def what_of(rule: Rule) -> str:
 
 
 def _later(rule: Rule, window_seconds: float) -> Iterator[str]:
-    if rule.scope.kind != "labeler":
+    if rule.scope.kind != "labeler" and METRICS[rule.metric].counted != "minutes":
         yield f"up to {_time(window_seconds)} more until the window is closed"
     if rule.for_seconds:
         yield f"and {format_duration(rule.for_seconds)} more until it has lasted long enough (`for`)"

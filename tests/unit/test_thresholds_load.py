@@ -74,7 +74,11 @@ def test_what_was_read() -> None:
         (HEAD + "  runbook: javascript:alert(1)\n", 5, "is not of the form"),
         (HEAD + "- name: v\n  metric: volume\n", 5, "method: e_sr does not suit volume"),
         (HEAD + "- name: v\n  metric: aht_seconds\n  method: fixed\n  min_count: 1\n", 5, "needs a limit, in seconds"),
-        (HEAD + "- name: v\n  metric: krippendorff_alpha\n  method: seasonal\n  scope: labeler\n", 8, "not measured of"),
+        (
+            HEAD + "- name: v\n  metric: krippendorff_alpha\n  method: seasonal\n  scope: labeler\n",
+            8,
+            "not measured of",
+        ),
         (HEAD + "  name: other\n", 5, "'name' is here twice; first in line 3"),
         (HEAD + "  labels: {a: b, a: c}\n", 5, "'a' is here twice"),
         (HEAD + "  labels: &x {a: b}\n- *x\n", 6, "aliases (*x) are not allowed"),
@@ -94,7 +98,9 @@ def test_a_refusal_says_line_and_reason(text: str | bytes, line: int, reason: st
     with pytest.raises(ThresholdsError) as refused:
         read(text)
     assert reason in str(refused.value)
-    assert line in {problem.line for problem in refused.value.problems if reason in f"{problem.field}: {problem.reason}"}
+    assert line in {
+        problem.line for problem in refused.value.problems if reason in f"{problem.field}: {problem.reason}"
+    }
     assert str(refused.value).startswith("t.yaml:")
 
 
