@@ -118,7 +118,7 @@ def rule_volume(rule: Rule, volumes: Volumes) -> RuleVolume | None:
         scopes = dict.fromkeys(scopes, per_minute * 1_440)
         total = number * per_minute * 1_440
     busiest = max(scopes, key=lambda key: (scopes[key], key))
-    name = " / ".join(busiest) or "everything together"
+    name = " / ".join(busiest) or ("everything" if rule.scope.where is None else rule.scope.text)
     return RuleVolume(
         scopes=number,
         values_per_week=7 * total,

@@ -153,6 +153,6 @@ def _show(loaded: LoadedThresholds, volumes: Volumes, note: str, reports: list[R
             click.secho(f"  warning: {printable(warning)}", fg="yellow")
     total = sum(report.false_alarms_per_week or 0.0 for report in reports)
     rules = f"{len(reports)} rule{'' if len(reports) == 1 else 's'}"
-    click.echo(f"\n{loaded.source} can be used: {rules}, at most {total:.2g} false alarms a week together.")
+    click.echo(f"\n{loaded.source} can be used: {rules}, false alarms a week together: {total:.2g}.")
     if not loaded.is_ended:
         click.echo(f"Its last line is not `{END_MARK}`: with it, a half-written file is never taken for a whole one.")

@@ -48,10 +48,8 @@ def report(*arguments: object) -> dict[str, Any]:
 def test_in_words(folder: Path) -> None:
     result = run(folder / "t.yaml", "--volumes", folder / "v.json")
     assert result.exit_code == 0
-    assert (
-        "a drop of 12 points in gold accuracy of everything together is expected to be seen after about"
-        in result.output
-    )
+    said = 'a drop of 12 points in gold accuracy of project_id = "x" and vendor_id in ("a", "b") is expected to be seen'
+    assert said in result.output
     assert "golds: " in result.output
     assert "at today's 6.5 golds a minute" in result.output
     assert "at most 1 false alarm a week" in result.output
