@@ -56,6 +56,9 @@ format: $(VENV)/.dev ## Rewrite to house style
 bench: $(VENV)/.bench ## The figures of the README's tables (truth: with the sets in LABELWATCH_DATA)
 	$(BIN)/python -m benchmarks.transport
 	$(BIN)/python -m benchmarks.truth
+	$(BIN)/python -m benchmarks.handling_time
+	$(BIN)/python -m benchmarks.capacity
+	$(BIN)/python -m benchmarks.detection
 
 docs: $(VENV)/.dev ## Make again the pages that are made from code
 	$(BIN)/python -m streams.metrics > docs/metrics.md

@@ -128,8 +128,13 @@ def simulated_arl(
     answers = 0
     while len(after):
         answers += at_once
-        right = generator.binomial(at_once, level if answers <= BEFORE else after, len(after))
-        sums = (sums + at_once) * (1.0 - sizes) ** right / (1.0 - sizes * level) ** at_once
+        now = level if answers <= BEFORE else after
+        if at_once == 1:  # the same, ten times as fast
+            factors = (1.0 - sizes * (generator.random(len(after)) < now)) / (1.0 - sizes * level)
+        else:
+            right = generator.binomial(at_once, now, len(after))
+            factors = (1.0 - sizes) ** right / (1.0 - sizes * level) ** at_once
+        sums = (sums + at_once) * factors
         statistic = weights @ sums
         running = statistic < threshold
         if not running.all():

@@ -226,7 +226,7 @@ SCALARS = {str: {"String"}, float: {"Float64"}, bool: {"Bool", "UInt8"}}
 INTEGERS = re.compile(r"U?Int(8|16|32|64)|DateTime64\(3, 'UTC'\)")
 TIMES = {
     "submitted_at", "started_at", "ingested_at", "window_start", "last_submitted_at", "failed_at", "updated_at",
-    "watermark", "claimed_at", "reviewed_at", "as_of", "settled_at", "closed_at",
+    "watermark", "claimed_at", "reviewed_at", "as_of", "settled_at", "closed_at", "at", "since",
 }  # fmt: skip
 
 
@@ -294,7 +294,8 @@ def test_identity_and_version_are_the_declared_ones(migrated: Any, table: str) -
     assert comment
     partitioned_by = set(re.findall(r"[a-z_]+_(?:at|start|of)", partition_key))
     assert partitioned_by <= set(key.identity), "versions of a row must share its partition, or they never meet"
-    assert (partition_key == "") == (table not in ("annotation_scores", "window_partials", "labeler_reliability"))
+    partitioned = ("annotation_scores", "window_partials", "labeler_reliability", "findings")
+    assert (partition_key == "") == (table not in partitioned)
 
 
 def test_the_data_dictionary_is_current(migrated: Any) -> None:
@@ -317,7 +318,7 @@ def test_current_views_declare_what_their_tables_do(migrated: Any) -> None:
     for table, *column in migrated.query(sql, parameters={"d": migrated.database}).result_rows:
         columns.setdefault(table, {})[column[0]] = (column[1], column[2])
     views = [table for table in columns if table.endswith("_current")]
-    assert len(views) == 7
+    assert len(views) == 8
     differ = {
         (view, name)
         for view in views

@@ -87,6 +87,16 @@ def test_a_learned_level_follows_the_answers_and_no_further_back_than_its_memory
     assert detector.level > 0.95
 
 
+def test_counts_are_only_learned_from_at_first() -> None:
+    detector = EProcess(7_000, 0.9, learning=Learning(20, 50)).build()
+    for minute in range(3):
+        assert detector.update_counts(5, 20, minute) is None
+        assert detector.statistic == 0.0
+    assert detector.level == pytest.approx((18 + 15) / (20 + 60))
+    detector.update_counts(5, 20, 3)
+    assert detector.statistic > 0.0
+
+
 def test_a_finding_says_the_arithmetic() -> None:
     detector = EProcess(7_000, 0.92).build()
     found = [detector.update_counts(19 - (minute >= 60) * 7, 20, minute * 60_000) for minute in range(70)]
