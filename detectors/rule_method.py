@@ -194,7 +194,7 @@ def expected_delay(rule: Rule, found: Detecting, generator: np.random.Generator,
     >>> generator = np.random.default_rng(1)
     >>> found, = detecting(rule, 6_700, generator)
     >>> expected_delay(rule, found, generator, Level(0.92, True))
-    Delay(median=59.0, most=125.0)
+    Delay(median=56.0, most=120.0)
     """
     drop = smallest_drop(rule)
     is_counted = METRICS[rule.metric].law == "answers"
