@@ -62,6 +62,7 @@ bench: $(VENV)/.bench ## The figures of the README's tables (truth: with the set
 
 docs: $(VENV)/.dev ## Make again the pages that are made from code
 	$(BIN)/python -m streams.metrics > docs/metrics.md
+	$(BIN)/python -m detectors.metrics_registry > docs/quality-metrics.md
 	$(BIN)/python -m deploy.clickhouse.dictionary > docs/data-dictionary.md
 	$(BIN)/python -m schemas.json_schema
 

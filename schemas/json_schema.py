@@ -1,10 +1,11 @@
 """The committed JSON Schemas: what producers in other languages validate against.
 
-    python -m schemas.json_schema             write schemas/json/<topic>.v<version>.json
+    python -m schemas.json_schema             write schemas/json/<topic>.v<version>.json, and thresholds.v1.json
     python -m schemas.json_schema --check     fail with a diff when a committed one is not current
     python -m schemas.json_schema --release   also copy them to schemas/json/released, unless that breaks producers
 
 ``released`` is what producers were promised; a test compares the current models with it.
+``thresholds.v1.json`` is for editors of thresholds.yaml, and promised to nobody.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from schemas.compatibility import breaking_changes
+from schemas.thresholds import Thresholds
 from schemas.topics import TOPICS, Topic
 
 DIRECTORY = Path(__file__).parent / "json"
 RELEASED = DIRECTORY / "released"
+THRESHOLDS = "thresholds.v1.json"
 
 
 def file_name(topic: Topic) -> str:
@@ -44,13 +47,27 @@ def json_schema(topic: Topic) -> dict[str, Any]:
 
 def render(topic: Topic) -> str:
     """The file's text: sorted keys, so that a diff shows only what changed."""
-    return json.dumps(json_schema(topic), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return _text(json_schema(topic))
+
+
+def render_thresholds() -> str:
+    """The text of the schema of ``thresholds.yaml``."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:labelwatch:thresholds:v1",
+        **Thresholds.model_json_schema(mode="validation"),
+    }
+    return _text(schema)
+
+
+def _text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def differences(directory: Path = DIRECTORY) -> str:
     """A unified diff from the committed files to what the models say; '' when current."""
     lines: list[str] = []
-    expected = {file_name(topic): render(topic) for topic in TOPICS}
+    expected = {file_name(topic): render(topic) for topic in TOPICS} | {THRESHOLDS: render_thresholds()}
     for name in sorted(expected.keys() | {path.name for path in directory.glob("*.json")}):
         path = directory / name
         committed = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -99,6 +116,7 @@ def main(arguments: list[str] | None = None, directory: Path = DIRECTORY, releas
         target.mkdir(exist_ok=True)
         for topic in TOPICS:
             (target / file_name(topic)).write_text(render(topic), encoding="utf-8")
+    (directory / THRESHOLDS).write_text(render_thresholds(), encoding="utf-8")
     return 0
 
 

@@ -289,6 +289,28 @@ class FindingRow(NamedTuple):
     source_offset: int
 
 
+class ThresholdChangeRow(NamedTuple):
+    """``threshold_changes``: rules that came into force. Identity: app, modification time, SHA-256 of the file.
+
+    Workers that read the same file write the same row. ``content`` is the whole file, so that a worker whose file is
+    broken when it starts goes on with the latest rules that were accepted.
+    """
+
+    app_id: str
+    changed_at: int
+    sha256: str
+    previous_sha256: str
+    changed_by: str
+    source: str
+    rules_added: list[str]
+    rules_changed: list[str]
+    rules_removed: list[str]
+    diff: str
+    content: str
+    worker_id: str
+    accepted_at: int
+
+
 Row = (
     AnnotationScoreRow
     | TaskConfidenceRow
@@ -298,6 +320,7 @@ Row = (
     | ConfidenceOutcomeRow
     | ClosedTaskRow
     | FindingRow
+    | ThresholdChangeRow
     | DeadLetterRow
     | SourceProgressRow
     | StateRow
@@ -314,6 +337,7 @@ TABLES: Final[dict[str, type[Row]]] = {
     "confidence_outcomes": ConfidenceOutcomeRow,
     "closed_tasks": ClosedTaskRow,
     "findings": FindingRow,
+    "threshold_changes": ThresholdChangeRow,
     "dead_letters": DeadLetterRow,
     "source_progress": SourceProgressRow,
     "state": StateRow,

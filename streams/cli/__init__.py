@@ -26,6 +26,7 @@ COMMANDS = {
     "query": "streams.cli.clickhouse:query",
     "forecast": "streams.cli.forecast:forecast",
     "dlq": "streams.cli.dlq:dlq",
+    "thresholds": "streams.cli.thresholds:thresholds",
     "evaluate": "streams.cli.evaluate:evaluate",
 }
 
@@ -56,6 +57,7 @@ Examples:
   labelwatch query "SELECT * FROM quality_by_hour ORDER BY hour DESC LIMIT 20"
   labelwatch forecast --project captions --tasks 2000 --overlap 3
   labelwatch dlq list                      what was refused, and why
+  labelwatch thresholds check thresholds.yaml
   labelwatch evaluate truth --labels label.csv --truth truth.csv
 """,
 )

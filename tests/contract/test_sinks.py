@@ -25,6 +25,7 @@ from schemas.rows import (
     SourceProgressRow,
     StateRow,
     TaskConfidenceRow,
+    ThresholdChangeRow,
     WindowPartialRow,
 )
 from streams.settings import ClickHouseSettings
@@ -158,6 +159,21 @@ EXAMPLES: dict[str, Row] = {
     "closed_tasks": ClosedTaskRow("app", 3, "captions", "t-1", 4_000_000_000_000, 1, '{"labels": {}}', 17),
     "findings": FindingRow(
         "interval_coverage_90", "", "image_caption", "", "", T0, 3, "down", T0 - 60_000, 0.9, 0.75, 140, 5e4, 5e4, 19
+    ),
+    "threshold_changes": ThresholdChangeRow(
+        app_id="app",
+        changed_at=T0,
+        sha256="ab" * 32,
+        previous_sha256="",
+        changed_by="ana",
+        source="/etc/labelwatch/thresholds.yaml",
+        rules_added=["gold-accuracy"],
+        rules_changed=[],
+        rules_removed=["a", "b"],
+        diff="--- a\n+++ b\n-version: 1\n+version: 1 # 'x' 漢\n",
+        content="version: 1 # 'x' 漢\n",
+        worker_id="worker-1",
+        accepted_at=T0 + 1,
     ),
     "dead_letters": DeadLetterRow("annotations", 3, 19, "t-1", "not_json", "it is not", "{", 1, T0, "open", 1),
     "source_progress": SourceProgressRow("app", "annotations", 3, -1, T0, 20, 17, 2, 1, True, T0 + 1, 1),

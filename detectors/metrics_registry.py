@@ -1,0 +1,215 @@
+"""Every metric that a rule can watch, declared once, as data.
+
+``docs/quality-metrics.md`` is made from it: ``python -m detectors.metrics_registry > docs/quality-metrics.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from schemas.scope import KINDS, Kind
+from schemas.thresholds import MethodName, MetricName
+
+Law = Literal["answers", "scores", "numbers"]
+"""``answers``: each value is 0 or 1, and counts of them are pooled. ``scores``: from 0 to 1. ``numbers``: any."""
+Source = Literal["windows", "answers", "labeler answers"]
+"""Closed windows of segments; single events as they are scored; single answers on the way to a labeler's owner."""
+Bad = Literal["down", "up", "both"]
+
+METHODS: Final[dict[Law, tuple[MethodName, ...]]] = {
+    "answers": ("e_sr", "e_sr_guaranteed", "e_cusum", "cusum", "fixed", "adwin", "page_hinkley"),
+    "scores": ("e_sr_guaranteed", "seasonal", "fixed", "kswin"),
+    "numbers": ("seasonal", "fixed", "kswin"),
+}
+_POOLED: Final[tuple[Kind, ...]] = ("vendor", "project", "segment", "task_type", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What one metric is."""
+
+    name: MetricName
+    unit: str
+    low: float
+    high: float
+    source: Source
+    law: Law
+    bad: Bad
+    counted: str
+    """What one value is, in the plural: what ``min_count`` and delays are counted in."""
+    smallest_drop: float | None
+    """In the metric's unit, where a rule does not say; None where the method looks at deviations or limits only."""
+    level: float | None
+    """Taken for the level where neither the rule nor any data say."""
+    meaning: str
+    scopes: tuple[Kind, ...] = KINDS
+    methods: tuple[MethodName, ...] = ()
+    """Where they are not those of the law."""
+    columns: tuple[str, str] | None = None
+    """Columns of the volumes (`Volumes`) that hold how many were counted, and how many of them are 1."""
+
+    @property
+    def suits(self) -> tuple[MethodName, ...]:
+        """Methods that a rule may use, the best one first."""
+        return self.methods or METHODS[self.law]
+
+
+def _answers(
+    name: MetricName,
+    bad: Bad,
+    counted: str,
+    level: float,
+    smallest_drop: float,
+    meaning: str,
+    columns: tuple[str, str] | None = None,
+    *,
+    source: Source = "answers",
+    scopes: tuple[Kind, ...] = KINDS,
+) -> Metric:
+    return Metric(
+        name, "share", 0.0, 1.0, source, "answers", bad, counted, smallest_drop, level, meaning, scopes, (), columns
+    )
+
+
+_ALL: Final = (
+    _answers(
+        "gold_accuracy", "down", "golds", 0.92, 0.1,
+        "Share of answers to gold tasks that are the known one.",
+        ("golds", "golds_right"), source="labeler answers",
+    ),
+    _answers(
+        "consensus_agreement", "down", "answers", 0.85, 0.1,
+        "Share of answers that are what was believed of the task before they came.",
+        ("compared", "agreed"), source="labeler answers",
+    ),
+    Metric(
+        "krippendorff_alpha", "alpha", -1.0, 1.0, "windows", "numbers", "down", "hours", None, None,
+        "Krippendorff's alpha of an hour's tasks with two or more answers: 1 full agreement, 0 as by chance.",
+        scopes=_POOLED,
+    ),
+    Metric(
+        "mean_confidence", "share", 0.0, 1.0, "windows", "scores", "down", "tasks", 0.1, 0.9,
+        "Mean calibrated probability that the consensus of the window's tasks is right.",
+        scopes=_POOLED,
+    ),
+    Metric(
+        "calibration_error", "share", 0.0, 1.0, "windows", "scores", "up", "hours", 0.1, 0.05,
+        "Gap between confidence and what came true (ECE, ten bins), of an hour's tasks whose truth became known.",
+        scopes=("project", "task_type", "all"),
+    ),
+    _answers(
+        "reviewer_reject_rate", "up", "reviews", 0.08, 0.1,
+        "Share of reviews that reject the answer.",
+        ("reviews", "rejected"),
+    ),
+    Metric(
+        "aht_seconds", "seconds", 0.0, math.inf, "windows", "numbers", "both", "hours", None, None,
+        "Average handling time of an hour's answers, times that cannot be work left out.",
+    ),
+    Metric(
+        "forecast_error", "seconds", 0.0, math.inf, "windows", "numbers", "up", "hours", None, None,
+        "Mean absolute error of an hour's forecasts of handling time.",
+        scopes=_POOLED,
+    ),
+    _answers(
+        "interval_coverage_90", "down", "forecasts", 0.9, 0.1,
+        "Share of handling times inside their 90 % forecast interval; less means that work changes.",
+        ("forecasts", "covered_90"), scopes=_POOLED,
+    ),
+    _answers(
+        "too_fast_share", "up", "answers", 0.025, 0.1,
+        "Share of answers unusually fast for their labeler and work.",
+        ("forecasts", "too_fast"), source="labeler answers",
+    ),
+    _answers(
+        "too_slow_share", "up", "answers", 0.025, 0.1,
+        "Share of answers unusually slow for their labeler and work.",
+        ("forecasts", "too_slow"), source="labeler answers",
+    ),
+    Metric(
+        "label_distance_own", "share", 0.0, 1.0, "windows", "scores", "up", "hours", 0.2, 0.1,
+        "Distance (total variation) of an hour's distribution of labels from the scope's own history.",
+    ),
+    Metric(
+        "label_distance_peers", "share", 0.0, 1.0, "windows", "scores", "up", "hours", 0.2, 0.1,
+        "Distance (total variation) of an hour's distribution of labels from that of others on the same work.",
+        scopes=("labeler", "vendor", "segment"),
+    ),
+    _answers(
+        "repeated_answer_share", "up", "answers", 0.05, 0.1,
+        "Share of answers that repeat, word for word, what the labeler said to another task (free text and spans).",
+        source="labeler answers",
+    ),
+    _answers(
+        "constant_answer_share", "up", "answers", 0.4, 0.2,
+        "Share of answers that equal the labeler's previous one: near 1, the same is answered whatever is asked.",
+        source="labeler answers", scopes=("labeler",),
+    ),
+    _answers(
+        "invalid_share", "up", "messages", 0.002, 0.05,
+        "Share of messages that were refused. Their segment is unknown, so that only all together can be watched.",
+        ("messages", "refused"), scopes=("all",),
+    ),
+    _answers(
+        "late_share", "up", "answers", 0.01, 0.1,
+        "Share of answers that arrived after the watermark had passed their window.",
+        ("answers", "late"), scopes=_POOLED,
+    ),
+    Metric(
+        "volume", "answers an hour", 0.0, math.inf, "windows", "numbers", "both", "hours", None, None,
+        "Answers in an hour: down is a drop, up a surge. Nothing at all is a stall, see stall_seconds.",
+    ),
+    Metric(
+        "stall_seconds", "seconds", 0.0, math.inf, "windows", "numbers", "up", "minutes", None, None,
+        "Seconds since the scope's latest answer, on a stream that otherwise moves.",
+        scopes=_POOLED, methods=("fixed",),
+    ),
+    Metric(
+        "lag_seconds", "seconds", 0.0, math.inf, "windows", "numbers", "up", "minutes", None, None,
+        "How far quality figures are behind: clock minus watermark, of the partition that is farthest behind.",
+        scopes=("all",), methods=("fixed",),
+    ),
+)  # fmt: skip
+
+#: Metric name to what it is.
+METRICS: Final[Mapping[MetricName, Metric]] = {metric.name: metric for metric in _ALL}
+
+
+def _range(metric: Metric) -> str:
+    return f"{metric.low:g} and more" if math.isinf(metric.high) else f"{metric.low:g} to {metric.high:g}"
+
+
+def to_markdown() -> str:
+    """The text of ``docs/quality-metrics.md``."""
+    lines = [
+        "# Quality metrics",
+        "",
+        "What a rule in `thresholds.yaml` can watch ([how](thresholds.md)). Made from `detectors/metrics_registry.py`",
+        "by `python -m detectors.metrics_registry > docs/quality-metrics.md`; a test keeps it current.",
+        "",
+        "| metric | what it is | unit, range | measured from | bad is | counted in | drop | scopes | methods |",
+        "|---|---|---|---|---|---|---:|---|---|",
+    ]
+    for metric in METRICS.values():
+        scopes = "all kinds" if metric.scopes == KINDS else ", ".join(metric.scopes)
+        drop = f"{metric.smallest_drop:g}" if metric.smallest_drop is not None else "-"
+        lines.append(
+            f"| `{metric.name}` | {metric.meaning} | {metric.unit}, {_range(metric)} | {metric.source} | {metric.bad} "
+            f"| {metric.counted} | {drop} | {scopes} | {', '.join(metric.suits)} |"
+        )
+    lines += [
+        "",
+        "- **Measured from**: *labeler answers* are taken one by one by whoever owns the labeler, and pooled by window",
+        "  for other scopes; *answers* are single events as they are scored; *windows* are closed windows of segments.",
+        "- **Bad is**: the `direction` of a rule that says none. Both: two detectors, which share the budget.",
+        "- **Drop**: `smallest_drop` of a rule that says none. `seasonal` and `kswin` look at deviations instead.",
+        "- **Methods**: [detectors.md](detectors.md) says what each promises. The first one is the one to take.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(to_markdown(), end="")

@@ -1,0 +1,226 @@
+"""From a rule and a volume to the detectors that run, and what is to be expected of them.
+
+One place for the agents, for ``thresholds check`` and for backtests, so that what is announced is what runs. Thresholds
+are simulated with a generator that is an argument: the same rule and volume give the same detectors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, cast
+
+import numpy as np
+from scipy.special import bdtr
+
+from detectors.change import calibrate, river_table
+from detectors.change.budget import average_run_length
+from detectors.change.e_process import Learning
+from detectors.change.finding import Direction, Method
+from detectors.change.fleet import fleet_of, run_lengths
+from detectors.change.seasonal import Seasonal
+from detectors.change.threshold import FixedThreshold
+from detectors.metrics_registry import METRICS
+from detectors.rule_check import directions, smallest_drop
+from schemas.thresholds import Rule
+
+#: However little comes in, no rule fires more often than once in so many values on average.
+LEAST_ARL: Final = 500.0
+#: Values before the drop of which the delay is simulated, 50 of which are only learned from: a labeler has fewer.
+HISTORY_OF_LABELER: Final = 300
+HISTORY: Final = 1_500
+#: A level near 1 is learned from a prior worth more answers than usual, so that some wrong ones are in it, and from no
+#: nearer than the margin. Else high levels of the prior are next to 1, where simulating a threshold never ends.
+PRIOR_WRONG: Final = 2.0
+_RUNS: Final = 300
+_MOST_VALUES: Final = 3_000
+_MARGIN: Final = 0.015
+
+
+class Detecting(NamedTuple):
+    """One detector of a rule (a rule that watches both directions has two), as it runs on each of its scopes."""
+
+    method: Method
+    direction: Direction
+    arl: float | None
+    """Values from one false alarm to the next, over all scopes; None where there is no such promise (a plain limit)."""
+
+
+class Delay(NamedTuple):
+    """Values from a drop of the rule's smallest size until it is seen: the median and the ninth decile.
+
+    Infinity for more than 3,000.
+    """
+
+    median: float
+    most: float
+
+
+class CannotPlanError(ValueError):
+    """A rule cannot keep its budget at this volume; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The level that a rule begins with."""
+
+    value: float
+    is_known: bool
+    """Stated by the rule. Otherwise each scope learns its own, from this one as the mean over the fleet."""
+
+
+def level_of(rule: Rule, measured: float | None = None) -> Level | None:
+    """The level in control: the rule's own, else what was measured of all its scopes, else the metric's usual one.
+
+    None where the metric has none: its method learns it, or looks at a limit only.
+    """
+    metric = METRICS[rule.metric]
+    if rule.level is not None:
+        return Level(rule.level, True)
+    level = metric.level if measured is None else measured
+    drop = smallest_drop(rule)
+    if level is None or metric.law == "numbers":
+        return None
+    low, high = _MARGIN, 1.0 - _MARGIN
+    if drop is not None and rule.method != "fixed":  # a drop must have somewhere to go
+        for direction in directions(rule):
+            low, high = (
+                (max(low, drop + _MARGIN), high) if direction == "down" else (low, min(high, 1 - drop - _MARGIN))
+            )
+    return Level(min(max(level, low), high), False)
+
+
+def detecting(
+    rule: Rule, values_per_week: float, generator: np.random.Generator, measured: float | None = None, at_once: int = 1
+) -> tuple[Detecting, ...]:
+    """The detectors of a rule.
+
+    Args:
+        rule: one that `rule_check.problems` finds nothing wrong with.
+        values_per_week: of all its scopes together, since the budget is theirs together.
+        generator: for simulated thresholds.
+        measured: the metric over all scopes by now, where the rule states no level.
+        at_once: how many answers come in one count at least, where answers are pooled; 1 is always safe.
+
+    Raises:
+        CannotPlanError: its method is not calibrated for such a budget and volume.
+
+    >>> rule = Rule.model_validate({"name": "gold", "metric": "gold_accuracy", "level": 0.92})
+    >>> found, = detecting(rule, 6_700, np.random.default_rng(1))
+    >>> found.method.threshold, found.arl
+    (4270.0, 6700.0)
+    """
+    ways = cast(tuple[Direction, ...], directions(rule))
+    budget = rule.false_alarms_per_week / len(ways)
+    arl = max(average_run_length(max(values_per_week, 1.0), budget), LEAST_ARL)
+    level = level_of(rule, measured)
+    try:
+        return tuple(_one(rule, way, arl, level, generator, at_once) for way in ways)
+    except ValueError as error:
+        raise CannotPlanError(
+            f"{rule.method} cannot keep {rule.false_alarms_per_week:g} false alarms a week: {error}"
+        ) from None
+
+
+def _one(
+    rule: Rule, direction: Direction, arl: float, level: Level | None, generator: np.random.Generator, at_once: int
+) -> Detecting:
+    if rule.method == "fixed" and rule.limit is not None:
+        is_counted = METRICS[rule.metric].law == "answers"
+        run_length = _fixed_arl(rule, direction, level.value) if level and is_counted else None
+        return Detecting(FixedThreshold(rule.limit, rule.min_count, direction), direction, run_length)
+    return Detecting(_method(rule, direction, arl, level, generator, at_once), direction, arl)
+
+
+def _method(
+    rule: Rule, direction: Direction, arl: float, level: Level | None, generator: np.random.Generator, at_once: int
+) -> Method:
+    if rule.method == "seasonal":
+        return calibrate.seasonal(arl, direction=direction, min_count=max(rule.min_count, 168))
+    if rule.method == "kswin":
+        return river_table.kswin(arl, direction)
+    assert level is not None, "rule_check lets only shares have other methods"
+    drop = smallest_drop(rule)
+    good = level.value if direction == "down" else 1.0 - level.value
+    if rule.method == "fixed":
+        fixed = calibrate.fixed_threshold(arl, level.value, rule.min_count, direction=direction)
+        if fixed is None:
+            raise ValueError(f"no limit on blocks of {rule.min_count} is that rare; take larger ones")
+        return fixed
+    if rule.method in ("adwin", "page_hinkley"):
+        river = river_table.adwin if rule.method == "adwin" else river_table.page_hinkley
+        made = river(arl, level.value, direction)
+        return replace(made, min_count=max(made.min_count, rule.min_count))
+    assert drop is not None, "metrics of shares have a smallest drop"
+    if rule.method == "cusum":
+        after = level.value - drop if direction == "down" else level.value + drop
+        return calibrate.bernoulli_cusum(arl, level.value, after, direction=direction, min_count=rule.min_count)
+    if rule.method == "e_cusum":
+        made_of_good = calibrate.e_cusum(arl, good, generator, smallest_drop=drop)
+        return replace(made_of_good, level=level.value, direction=direction, min_count=rule.min_count)
+    guaranteed = rule.method == "e_sr_guaranteed"
+    learning = (
+        None if level.is_known or METRICS[rule.metric].law != "answers" else Learning(lag=0 if guaranteed else 60)
+    )
+    return calibrate.e_process(
+        arl,
+        level.value,
+        generator,
+        smallest_drop=drop,
+        mode="guaranteed" if guaranteed else "calibrated",
+        direction=direction,
+        min_count=rule.min_count,
+        learning=learning,
+        at_once=at_once,
+    )
+
+
+def _fixed_arl(rule: Rule, direction: Direction, level: float) -> float:
+    """Values from one block beyond the limit to the next, at a level."""
+    count, bad = rule.min_count, 1.0 - level if direction == "down" else level
+    assert rule.limit is not None
+    share = 1.0 - rule.limit if direction == "down" else rule.limit
+    beyond = 1.0 - float(bdtr(math.floor(share * count + 1e-9), count, bad))
+    return count / beyond if beyond > 0 else math.inf
+
+
+def expected_delay(rule: Rule, found: Detecting, generator: np.random.Generator, level: Level) -> Delay | None:
+    """How soon the rule's smallest drop is seen, by simulation; None where the method knows no such drop.
+
+    Before the drop a labeler has 300 values, other scopes 1,500, each 0 or 1; other scores of the same mean vary less,
+    and are seen sooner.
+
+    >>> rule = Rule.model_validate({"name": "gold", "metric": "gold_accuracy", "level": 0.92, "smallest_drop": 0.12})
+    >>> generator = np.random.default_rng(1)
+    >>> found, = detecting(rule, 6_700, generator)
+    >>> expected_delay(rule, found, generator, Level(0.92, True))
+    Delay(median=56.0, most=120.0)
+    """
+    drop = smallest_drop(rule)
+    is_counted = METRICS[rule.metric].law == "answers"
+    if drop is None or rule.method in ("seasonal", "kswin") or (rule.method == "fixed" and not is_counted):
+        return None
+    after = level.value - drop if found.direction == "down" else level.value + drop
+    history = HISTORY_OF_LABELER if rule.scope.kind == "labeler" else HISTORY
+    return _simulated(found.method, level.value, min(max(after, 0.0), 1.0), history, generator)
+
+
+def _simulated(method: Method, level: float, after: float, history: int, generator: np.random.Generator) -> Delay:
+    before = history + generator.integers(0, 50, _RUNS)
+    fleet, levels = fleet_of(method, _RUNS), np.full(_RUNS, level)
+    found = run_lengths(fleet, levels, generator, at_most=history + 50 + _MOST_VALUES, change=(before, after)) - before
+    median, most = np.quantile(found, (0.5, 0.9), method="inverted_cdf")
+    return Delay(float(median), float(most))
+
+
+def seasonal_delay(method: Seasonal) -> float:
+    """Values until a shift of the size that matters is seen, on average.
+
+    D. Siegmund's approximation (*Sequential Analysis*, 1985, equation 2.56), for scores that are normal.
+
+    >>> round(seasonal_delay(calibrate.seasonal(1_000)), 1)
+    5.4
+    """
+    drift = method.shift / 2.0
+    reach = 2.0 * drift * (method.threshold + 1.166)
+    return (math.exp(-reach) + reach - 1.0) / (2.0 * drift * drift)

@@ -1,0 +1,114 @@
+"""From rules to detectors: the budget is met in what they are calibrated to, whatever the method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detectors.change.e_process import EProcess
+from detectors.change.seasonal import Seasonal
+from detectors.change.threshold import FixedThreshold
+from detectors.rule_method import (
+    LEAST_ARL,
+    CannotPlanError,
+    Level,
+    detecting,
+    expected_delay,
+    level_of,
+    seasonal_delay,
+)
+from schemas.thresholds import Rule
+
+
+def rule(**said: Any) -> Rule:
+    return Rule.model_validate({"name": "a", "metric": "gold_accuracy", **said})
+
+
+def made(of: Rule, per_week: float = 7_000, **more: Any) -> Any:
+    return detecting(of, per_week, np.random.default_rng(0), **more)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"method": "e_sr"},
+        {"method": "e_sr", "level": 0.92},
+        {"method": "e_sr_guaranteed"},
+        {"method": "e_cusum"},
+        {"method": "cusum", "level": 0.92},
+        {"method": "fixed", "min_count": 50},
+        {"method": "adwin"},
+        {"method": "page_hinkley"},
+        {"metric": "too_fast_share", "method": "e_sr"},
+        {"metric": "invalid_share", "scope": "all", "level": 0.002},
+        {"metric": "mean_confidence", "method": "e_sr_guaranteed", "level": 0.9},
+        {"metric": "volume", "method": "seasonal", "direction": "down"},
+    ],
+)
+def test_the_budget_is_an_average_run_length(said: dict[str, Any]) -> None:
+    found, *more = made(rule(**said))
+    assert not more
+    assert found.arl == 7_000
+    detector = found.method.build()
+    assert detector.update(0.5 if said.get("metric") == "mean_confidence" else 1.0, 0) is None
+
+
+def test_the_same_seed_gives_the_same_detectors() -> None:
+    assert made(rule(level=0.92)) == made(rule(level=0.92))
+
+
+def test_two_directions_share_the_budget() -> None:
+    down, up = made(rule(metric="volume", method="seasonal"))
+    assert (down.direction, up.direction, down.arl) == ("down", "up", 14_000)
+
+
+def test_hardly_any_volume_does_not_make_it_fire_at_anything() -> None:
+    (found,) = made(rule(), per_week=0)
+    assert found.arl == LEAST_ARL
+
+
+def test_what_is_not_calibrated_so_far_says_so() -> None:
+    with pytest.raises(CannotPlanError, match="adwin cannot keep 1 false alarms a week: calibrated for 500 to 8000"):
+        made(rule(method="adwin"), per_week=1_000_000)
+    with pytest.raises(CannotPlanError, match="blocks of 2"):
+        made(rule(method="fixed", min_count=2), per_week=1_000_000)
+
+
+def test_a_limit_has_the_run_length_it_has() -> None:
+    (found,) = made(rule(method="fixed", min_count=50, limit=0.81, level=0.92))
+    assert isinstance(found.method, FixedThreshold)
+    assert found.arl == pytest.approx(8_992, rel=0.05)  # docs/detectors.md measured it
+    (plain,) = made(rule(metric="lag_seconds", method="fixed", min_count=5, limit=900, scope="all"))
+    assert plain.arl is None
+
+
+def test_levels_are_stated_or_measured_or_usual() -> None:
+    assert level_of(rule(level=0.9), measured=0.8) == Level(0.9, True)
+    assert level_of(rule(), measured=0.8) == Level(0.8, False)
+    assert level_of(rule()) == Level(0.92, False)
+    assert level_of(rule(metric="volume", method="seasonal")) is None
+    # nothing learns from 1 exactly, and a drop needs somewhere to go
+    assert level_of(rule(), measured=1.0) == Level(0.985, False)
+    assert level_of(rule(smallest_drop=0.3), measured=0.1) == Level(0.315, False)
+    (found,) = made(rule(), per_week=500, measured=1.0)
+    assert isinstance(found.method, EProcess)
+
+
+def test_a_larger_drop_is_seen_sooner() -> None:
+    generator, delays = np.random.default_rng(0), []
+    for drop in (0.1, 0.2, 0.4):
+        one = rule(smallest_drop=drop, level=0.92)
+        (found,) = made(one)
+        delay = expected_delay(one, found, generator, Level(0.92, True))
+        assert delay is not None
+        assert delay.median <= delay.most
+        delays.append(delay.median)
+    assert delays == sorted(delays, reverse=True)
+
+
+def test_a_shift_of_a_number_is_seen_in_hours() -> None:
+    (found,) = made(rule(metric="volume", method="seasonal", direction="down"), per_week=168)
+    assert isinstance(found.method, Seasonal)
+    assert 3 < seasonal_delay(found.method) < 8
