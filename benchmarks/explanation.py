@@ -1,0 +1,230 @@
+"""Is the right cause named: every incident of the simulator explained, over seeds, and quiet hours beside them.
+
+    python -m benchmarks.explanation [--seeds 3] [--scale 1.0] [--gold] [--json]
+
+Each incident is explained as an alert on its project would be (on the fleet, if it hits several): the day before
+against what was answered while it lasted, six hours at most. Answers are judged by the truth, or with ``--gold`` by what
+operations know. Quiet: the clean hours of each project, split at noon, where nothing should be named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from detectors.explain import Explanation, Row, Totals, Verdict, explain
+from schemas.events import AnnotationEvent
+from schemas.labels import canonical
+from schemas.times import to_ms
+from streams.sources.simulate import Simulation
+from streams.sources.simulation.scenario import Scenario
+from streams.sources.simulation.truth import IncidentTruth, Truth
+
+HOUR_MS = 3_600_000
+BEFORE_MS, AFTER_MS = 24 * HOUR_MS, 6 * HOUR_MS
+LABELERS = ("spammer_wave", "speeding_bots")
+CLASSES = ("guideline_change", "missing_class")
+
+
+class Answered(NamedTuple):
+    """One answer beside the truth."""
+
+    at_ms: int
+    project_id: str
+    labeler_id: str
+    vendor_id: str
+    task_type: str
+    true: str
+    answer: str
+    seconds: float
+    is_gold: bool
+
+
+class Outcome(NamedTuple):
+    """How one change was explained."""
+
+    what: str
+    change: float
+    answers: float
+    verdict: str
+    right_first: bool
+    """The verdict is right, and who or what is named first is part of the incident."""
+    named: int
+    false_named: int
+    """Labelers named that were not part of it."""
+    share: float
+    nats: float
+    margin: float
+
+
+def answered(simulation: Simulation, truth: Truth) -> list[Answered]:
+    """All class answers of a simulation; of text and preferences there is no truth to judge by but time."""
+    true = {(task.project_id, task.task_id): canonical(task.label) for task in truth.tasks}
+    return [
+        Answered(
+            to_ms(event.submitted_at),
+            event.project_id,
+            event.labeler_id,
+            event.vendor_id,
+            event.task_type,
+            true[event.project_id, event.task_id],
+            canonical(event.label),
+            (to_ms(event.submitted_at) - to_ms(event.started_at)) / 1000,
+            event.gold_label is not None,
+        )
+        for event in simulation
+        if isinstance(event, AnnotationEvent)
+    ]
+
+
+def rows_of(before: Iterable[Answered], after: Iterable[Answered], *, times: bool = False) -> list[Row]:
+    """Sums for the explanation: of right answers, or of seconds."""
+    sums: dict[tuple[str, ...], list[list[float]]] = defaultdict(lambda: [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    for side, given in enumerate((before, after)):
+        for one in given:
+            value = one.seconds if times else float(one.answer == one.true)
+            classes = ("", "") if times else (one.true, one.answer)
+            cell = sums[one.labeler_id, one.vendor_id, one.task_type, *classes][side]
+            cell[0] += 1
+            cell[1] += value
+            cell[2] += value * value
+
+    def totals(cell: list[float]) -> Totals:
+        return Totals(cell[0], cell[1], cell[2] if times else None)
+
+    return [
+        Row(labeler, vendor, totals(cells[0]), totals(cells[1]), task_type, true, answer)
+        for (labeler, vendor, task_type, true, answer), cells in sums.items()
+    ]
+
+
+def explain_incident(
+    given: list[Answered], incident: IncidentTruth, subjective: set[str], *, gold: bool
+) -> Explanation | None:
+    """The explanation of an incident; None where nothing can be measured."""
+    start, end = to_ms(incident.start), to_ms(incident.end)
+    times = incident.type == "handling_time_drift"
+    one_project = len(incident.projects) == 1 and not times
+    before, after = [], []
+    for one in given:
+        if one_project and one.project_id != incident.projects[0]:
+            continue
+        if not times and (
+            one.project_id in subjective or one.task_type == "video_caption" or (gold and not one.is_gold)
+        ):
+            continue
+        if start - BEFORE_MS <= one.at_ms < start:
+            before.append(one)
+        elif start <= one.at_ms < min(end, start + AFTER_MS):
+            after.append(one)
+    return explain(rows_of(before, after, times=times)) if before and after else None
+
+
+def judge(incident: IncidentTruth, why: Explanation, task_types: dict[str, str]) -> Outcome:
+    """Whether the explanation names what the incident did."""
+    cause = why.cause
+    labelers = [named.value for named in cause.named if named.dimension == "labeler"]
+    names = {named.dimension: named.value for named in reversed(cause.named)}
+    if incident.type in LABELERS:
+        right = cause.verdict is Verdict.LABELERS and labelers[0] in incident.labelers
+    elif incident.type in CLASSES:
+        right = cause.verdict is Verdict.CLASS_PAIR and names["true_class"] in incident.classes
+        right = right and (incident.type == "missing_class" or names.get("answer") in incident.classes)
+    elif incident.type == "vendor_degradation":
+        right = cause.verdict is Verdict.VENDOR and names["vendor"] in incident.vendors
+    else:
+        right = cause.verdict is Verdict.TASK_TYPE and names["task_type"] == task_types[incident.projects[0]]
+    false = sum(labeler not in incident.labelers for labeler in labelers)
+    return _outcome(incident.id, why, right, len(labelers), false)
+
+
+def _outcome(what: str, why: Explanation, right: bool, named: int, false: int) -> Outcome:
+    cause = why.cause
+    return Outcome(
+        what,
+        why.change,
+        why.answers_after,
+        cause.verdict.value,
+        right,
+        named,
+        false,
+        cause.share,
+        cause.nats,
+        cause.margin,
+    )
+
+
+def run(scenario: Scenario, seed: int, *, gold: bool) -> list[Outcome]:
+    """Every incident of one simulation, and the quiet hours of each project."""
+    simulation = Simulation(scenario, seed)
+    truth = simulation.truth()
+    given = answered(simulation, truth)
+    task_types = {one.project_id: one.task_type for one in given}
+    subjective = set(truth.subjective_projects)
+    outcomes = []
+    for incident in truth.incidents:
+        if incident.type != "ingestion_stall":
+            why = explain_incident(given, incident, subjective, gold=gold)
+            if why is not None:
+                outcomes.append(judge(incident, why, task_types))
+    first = min((to_ms(incident.start) for incident in truth.incidents), default=to_ms(truth.end))
+    begin = to_ms(truth.start)
+    for project in sorted(task_types.keys() - subjective - {"video-captions"}):
+        quiet = [one for one in given if one.project_id == project and one.at_ms < first and (one.is_gold or not gold)]
+        middle = (begin + first) // 2
+        before = [one for one in quiet if one.at_ms < middle]
+        after = [one for one in quiet if one.at_ms >= middle]
+        if before and after:
+            why = explain(rows_of(before, after))
+            labelers = sum(named.dimension == "labeler" for named in why.cause.named)
+            silent = why.cause.verdict in (Verdict.UNCLEAR, Verdict.MIX)
+            outcomes.append(_outcome("(quiet)", why, silent, labelers, labelers))
+    return outcomes
+
+
+@click.command()
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, metavar="N")
+@click.option("--scale", type=click.FloatRange(min=0.05), default=1.0, show_default=True, metavar="X")
+@click.option("--gold", is_flag=True, help="Judge by gold answers only, as operations do.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list of outcomes and nothing else.")
+def main(seeds: int, scale: float, gold: bool, as_json: bool) -> None:
+    """Explain every incident of the scenario ``incidents``, and print how often the right cause was named first."""
+    scenario = Scenario.load("incidents").scaled(scale)
+    outcomes: list[Outcome] = []
+    with Progress(console=Console(stderr=True), disable=as_json, transient=True) as progress:
+        for seed in progress.track(range(seeds), description="simulating"):
+            outcomes += run(scenario, seed, gold=gold)
+    if as_json:
+        click.echo(json.dumps([outcome._asdict() for outcome in outcomes]))
+        return
+    table = Table(title=f"cause named first, {seeds} seeds, {'gold' if gold else 'all'} answers", title_justify="left")
+    table.add_column("incident")
+    for name in ("right first", "verdicts", "change", "answers", "named", "false", "share", "least margin"):
+        table.add_column(name, justify="right")
+    for what in dict.fromkeys(outcome.what for outcome in outcomes):
+        found = [outcome for outcome in outcomes if outcome.what == what]
+        verdicts = " ".join(sorted({outcome.verdict for outcome in found}))
+        n = len(found)
+        table.add_row(
+            what,
+            f"{sum(o.right_first for o in found)}/{n}",
+            verdicts,
+            f"{sum(o.change for o in found) / n:+.3f}",
+            f"{sum(o.answers for o in found) / n:,.0f}",
+            f"{sum(o.named for o in found) / n:.1f}",
+            f"{sum(o.false_named for o in found) / n:.1f}",
+            f"{sum(o.share for o in found) / n:.2f}",
+            f"{min(o.margin for o in found):.1f}",
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""The simplest thing that explains a change: some labelers, a vendor, a pair of classes, a task type, or the mix.
+
+Every candidate says "these answers changed alike": all of a vendor's, of a task type's, of a class, or how often one
+class is answered for another (a pair, also both ways: classes swapped by a new guideline), everywhere or at one vendor.
+Labelers change each on their own. A candidate is worth its nats (`chance`) less what it costs to pick it: ln of how
+many of its kind there are, and BIC's half ln(answers) for each that changes (G. Schwarz 1978). Since nats of parts add
+up to at least those of the whole, labelers win only if their changes differ by more than that costs: a change that is
+spread evenly is not pinned on them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from detectors.explain.cells import Cells, Dimension, Person, Stratum, Sums
+from detectors.explain.chance import Spread, Tally, spread_of, tally_sum
+
+MIN_GROUP: Final = 3
+"""Labelers that a vendor, task type or pair must have: of fewer, labelers are named."""
+EVEN: Final = 0.7
+"""From this share on (`Spread.even_share`) a change is even: real labelers never change quite alike."""
+CONTAINED: Final = 0.8
+"""What a group must hold of the evidence against labelers to stand for them if it is even."""
+
+
+class Verdict(StrEnum):
+    """What changed."""
+
+    LABELERS = "labelers"
+    VENDOR = "vendor"
+    CLASS_PAIR = "class_pair"
+    """Classes are confused by everyone alike: the guideline, or how it is read."""
+    TASK_TYPE = "task_type"
+    EVERYONE = "everyone"
+    """All labelers alike, and nothing narrower: what was asked changed, or the tool, or the truth."""
+    MIX = "mix"
+    """Nobody answers otherwise; there is more of the work, or of the labelers, that always was below the mean."""
+    UNCLEAR = "unclear"
+    """Nothing is beyond chance."""
+
+
+class Scope(NamedTuple):
+    """Where a candidate says that answers changed alike; None: everywhere."""
+
+    verdict: Verdict
+    vendor: str | None = None
+    task_type: str | None = None
+    true_class: str | None = None
+    answer: str | None = None
+    swapped: bool = False
+    """The pair both ways: ``answer`` for ``true_class``, and ``true_class`` for ``answer``."""
+
+    def holds(self, stratum: Stratum) -> bool:
+        """Whether a stratum is concerned."""
+        classes = (self.true_class, self.answer) if self.swapped else (self.true_class,)
+        return (
+            self.vendor in (None, stratum.person[1])
+            and self.task_type in (None, stratum.task_type)
+            and (self.true_class is None or stratum.true_class in classes)
+        )
+
+
+class Candidate(NamedTuple):
+    """One explanation, and what speaks for it."""
+
+    scope: Scope
+    labelers: tuple[Person, ...]
+    """Who is meant, worst first, if the verdict is labelers; else empty."""
+    nats: float
+    """Evidence, less what picking it costs."""
+    share: float
+    """Of the change, by its rate parts."""
+    spread: Spread
+    """Over the labelers concerned."""
+
+
+Tallies = dict[Scope, dict[Person, Tally]]
+
+
+def tallies_of(cells: Cells) -> Tallies:
+    """What speaks for each candidate, by labeler."""
+    falls = cells.change < 0
+    found: Tallies = defaultdict(lambda: defaultdict(Tally))
+    for stratum in cells.strata:
+        if stratum.reference is None:
+            continue
+        before, after = stratum.reference.sums, stratum.after.sums
+        for scope in _scopes(stratum):
+            tally = found[scope][stratum.person]
+            if not cells.is_rate:
+                tally.add_means(before, after, -1.0 if falls else 1.0)
+            elif falls:
+                tally.add_events(before.n - before.value, before.n, after.n - after.value, after.n)
+            else:
+                tally.add_events(before.value, before.n, after.value, after.n)
+        if cells.is_rate and falls:
+            for answer in sorted(stratum.reference.wrong.keys() | stratum.after.wrong.keys()):
+                lost = stratum.reference.wrong.get(answer, 0.0), stratum.after.wrong.get(answer, 0.0)
+                for scope in _pair_scopes(stratum, answer):
+                    found[scope][stratum.person].add_events(lost[0], before.n, lost[1], after.n)
+    return found
+
+
+def _scopes(stratum: Stratum) -> Iterator[Scope]:
+    vendor, task_type = stratum.person[1], stratum.task_type
+    yield Scope(Verdict.EVERYONE)
+    yield Scope(Verdict.VENDOR, vendor)
+    yield Scope(Verdict.VENDOR, vendor, task_type)
+    yield Scope(Verdict.TASK_TYPE, None, task_type)
+    if stratum.true_class:
+        yield Scope(Verdict.CLASS_PAIR, None, task_type, stratum.true_class)
+        yield Scope(Verdict.CLASS_PAIR, vendor, task_type, stratum.true_class)
+
+
+def _pair_scopes(stratum: Stratum, answer: str) -> Iterator[Scope]:
+    first, second = sorted((stratum.true_class, answer))
+    for vendor in (None, stratum.person[1]):
+        yield Scope(Verdict.CLASS_PAIR, vendor, stratum.task_type, stratum.true_class, answer)
+        yield Scope(Verdict.CLASS_PAIR, vendor, stratum.task_type, first, second, swapped=True)
+
+
+def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
+    """All that explain anything beyond chance, best first."""
+    change = cells.change
+    price = 0.5 * math.log(max(cells.after.n, 2.0))
+    kinds: dict[tuple[bool, ...], int] = defaultdict(int)
+    for scope in tallies:
+        kinds[_kind(scope)] += 1
+    found: list[Candidate] = []
+    names = {labeler for labeler, _ in tallies.get(Scope(Verdict.EVERYONE), {})}
+    only = {
+        dimension: len({getattr(scope, dimension) for scope in tallies} - {None}) <= 1
+        for dimension in ("vendor", "task_type")
+    }
+    for scope, of_person in tallies.items():
+        cost = price + math.log(kinds[_kind(scope)])
+        if _repeats(scope, only["vendor"], only["task_type"]):
+            continue
+        nats = tally_sum(of_person.values()).nats - cost
+        spread = spread_of(list(of_person.values()))
+        if nats > 0 and spread.labelers >= MIN_GROUP:
+            found.append(Candidate(scope, (), nats, _share(cells, scope, None, change), spread))
+        if scope.vendor is None and scope.verdict in (Verdict.EVERYONE, Verdict.CLASS_PAIR):
+            each = cost + math.log(len(names))
+            named = {person: tally.nats - each for person, tally in of_person.items() if tally.nats > each}
+            if named:
+                worst = sorted(named, key=lambda person: (-abs(_rate(cells, scope, {person})), person))
+                share = _share(cells, scope, set(named), change)
+                where = scope._replace(verdict=Verdict.LABELERS)
+                found.append(Candidate(where, tuple(worst), math.fsum(named.values()), share, spread))
+    found.sort(key=lambda candidate: (-candidate.nats, str(candidate.scope)))
+    return _prefer_even(found)
+
+
+def _kind(scope: Scope) -> tuple[bool, ...]:
+    return (*(part is None for part in scope[1:5]), scope.swapped)
+
+
+def _repeats(scope: Scope, one_vendor: bool, one_task_type: bool) -> bool:
+    """Whether a scope is the same as a plainer one, because there is but one vendor or task type."""
+    if scope.verdict is Verdict.VENDOR:
+        return one_vendor or (one_task_type and scope.task_type is not None)
+    if scope.verdict is Verdict.TASK_TYPE:
+        return one_task_type
+    return scope.verdict is Verdict.CLASS_PAIR and one_vendor and scope.vendor is not None
+
+
+def _rate(cells: Cells, scope: Scope, people: set[Person] | None) -> float:
+    """Sum of the rate parts that a candidate stands for: of its answers only, if it names one."""
+    total = []
+    for stratum in cells.strata:
+        if scope.holds(stratum) and (people is None or stratum.person in people):
+            if scope.answer is None:
+                total.append(stratum.rate_weight * stratum.rate_change)
+            elif stratum.reference is not None:
+                answer = scope.answer if stratum.true_class == scope.true_class else scope.true_class
+                costs = (
+                    side.wrong.get(str(answer), 0.0) / side.sums.n
+                    for side in (stratum.reference, stratum.after)
+                    if side.sums.n
+                )
+                total.append(stratum.rate_weight * (next(costs) - next(costs, 0.0)))
+    return math.fsum(total)
+
+
+def _share(cells: Cells, scope: Scope, people: set[Person] | None, change: float) -> float:
+    return _rate(cells, scope, people) / change if change else 0.0
+
+
+def _prefer_even(found: list[Candidate]) -> list[Candidate]:
+    """With much data labelers differ beyond doubt, and still it may be all of a vendor: then the vendor is named."""
+    if found and found[0].scope.verdict is Verdict.LABELERS:
+        best = found[0]
+        for position, group in enumerate(found):
+            even = group.scope.verdict is not Verdict.LABELERS and group.spread.even_share >= EVEN
+            if even and group.share >= CONTAINED * best.share and group.nats >= best.nats / 2:
+                return [group, *found[:position], *found[position + 1 :]]
+    return found
+
+
+def value_tallies(cells: Cells, dimension: Dimension) -> dict[str, Tally]:
+    """What speaks for a change of each value of a dimension."""
+    falls = cells.change < 0
+    found: dict[str, Tally] = defaultdict(Tally)
+    for stratum in cells.strata:
+        if stratum.reference is None:
+            continue
+        before = stratum.reference.sums
+        for value, after in _after(stratum, dimension).items():
+            if not cells.is_rate:
+                found[value].add_means(before, after, -1.0 if falls else 1.0)
+            elif falls:
+                found[value].add_events(before.n - before.value, before.n, after.n - after.value, after.n)
+            else:
+                found[value].add_events(before.value, before.n, after.value, after.n)
+    return found
+
+
+def _after(stratum: Stratum, dimension: Dimension) -> dict[str, Sums]:
+    found: dict[str, Sums] = defaultdict(Sums)
+    for row in stratum.rows:
+        if row.after.weight:
+            found[getattr(row, dimension)].add(row.after)
+    return found
