@@ -2,16 +2,17 @@
 
     python -m benchmarks.explanation [--seeds 3] [--scale 1.0] [--gold] [--json]
 
-Each incident is explained as an alert on its project would be (on the fleet, if it hits several): the day before
-against what was answered while it lasted, six hours at most. Answers are judged by the truth, or with ``--gold`` by what
-operations know. Quiet: the clean hours of each project, split at noon, where nothing should be named.
+Each incident is explained as an alert on each of its projects would be (on the fleet, for handling times): the day
+before without other incidents against what was answered while it lasted, six hours at most. Answers are judged by the
+truth, or with ``--gold`` by what operations know. Quiet: the clean hours of each project in halves; there nothing
+should be named.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import click
@@ -21,12 +22,14 @@ from rich.table import Table
 
 from detectors.explain import Explanation, Row, Totals, Verdict, explain
 from schemas.events import AnnotationEvent
-from schemas.labels import canonical
+from schemas.labels import MulticlassLabel, canonical
 from schemas.times import to_ms
 from streams.sources.simulate import Simulation
 from streams.sources.simulation.scenario import Scenario
 from streams.sources.simulation.truth import IncidentTruth, Truth
 
+CAPTIONS = "video-captions"
+CAP_SECONDS = 600.0  # breaks and lunches with a task open are not work
 HOUR_MS = 3_600_000
 BEFORE_MS, AFTER_MS = 24 * HOUR_MS, 6 * HOUR_MS
 LABELERS = ("spammer_wave", "speeding_bots")
@@ -42,7 +45,9 @@ class Answered(NamedTuple):
     vendor_id: str
     task_type: str
     true: str
+    """Empty, as the answer, for sets of attributes: there are too many for a labeler to meet any twice."""
     answer: str
+    right: bool
     seconds: float
     is_gold: bool
 
@@ -67,21 +72,26 @@ class Outcome(NamedTuple):
 def answered(simulation: Simulation, truth: Truth) -> list[Answered]:
     """All class answers of a simulation; of text and preferences there is no truth to judge by but time."""
     true = {(task.project_id, task.task_id): canonical(task.label) for task in truth.tasks}
-    return [
-        Answered(
-            to_ms(event.submitted_at),
-            event.project_id,
-            event.labeler_id,
-            event.vendor_id,
-            event.task_type,
-            true[event.project_id, event.task_id],
-            canonical(event.label),
-            (to_ms(event.submitted_at) - to_ms(event.started_at)) / 1000,
-            event.gold_label is not None,
-        )
-        for event in simulation
-        if isinstance(event, AnnotationEvent)
-    ]
+    found = []
+    for event in simulation:
+        if isinstance(event, AnnotationEvent):
+            expected, answer = true[event.project_id, event.task_id], canonical(event.label)
+            seconds = (to_ms(event.submitted_at) - to_ms(event.started_at)) / 1000
+            known = ("", "") if isinstance(event.label, MulticlassLabel) else (expected, answer)
+            found.append(
+                Answered(
+                    to_ms(event.submitted_at),
+                    event.project_id,
+                    event.labeler_id,
+                    event.vendor_id,
+                    event.task_type,
+                    *known,
+                    answer == expected,
+                    min(seconds, CAP_SECONDS),
+                    event.gold_label is not None,
+                )
+            )
+    return found
 
 
 def rows_of(before: Iterable[Answered], after: Iterable[Answered], *, times: bool = False) -> list[Row]:
@@ -89,7 +99,7 @@ def rows_of(before: Iterable[Answered], after: Iterable[Answered], *, times: boo
     sums: dict[tuple[str, ...], list[list[float]]] = defaultdict(lambda: [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     for side, given in enumerate((before, after)):
         for one in given:
-            value = one.seconds if times else float(one.answer == one.true)
+            value = one.seconds if times else float(one.right)
             classes = ("", "") if times else (one.true, one.answer)
             cell = sums[one.labeler_id, one.vendor_id, one.task_type, *classes][side]
             cell[0] += 1
@@ -105,26 +115,23 @@ def rows_of(before: Iterable[Answered], after: Iterable[Answered], *, times: boo
     ]
 
 
-def explain_incident(
-    given: list[Answered], incident: IncidentTruth, subjective: set[str], *, gold: bool
-) -> Explanation | None:
-    """The explanation of an incident; None where nothing can be measured."""
+def explained(given: list[Answered], truth: Truth, incident: IncidentTruth, gold: bool) -> Iterator[Explanation]:
+    """The explanations of an incident where there is something to measure."""
     start, end = to_ms(incident.start), to_ms(incident.end)
     times = incident.type == "handling_time_drift"
-    one_project = len(incident.projects) == 1 and not times
-    before, after = [], []
-    for one in given:
-        if one_project and one.project_id != incident.projects[0]:
-            continue
-        if not times and (
-            one.project_id in subjective or one.task_type == "video_caption" or (gold and not one.is_gold)
-        ):
-            continue
-        if start - BEFORE_MS <= one.at_ms < start:
-            before.append(one)
-        elif start <= one.at_ms < min(end, start + AFTER_MS):
-            after.append(one)
-    return explain(rows_of(before, after, times=times)) if before and after else None
+    others = [
+        (set(other.projects), to_ms(other.start), to_ms(other.end)) for other in truth.incidents if other != incident
+    ]
+
+    def clean(one: Answered) -> bool:
+        return not any(one.project_id in where and since <= one.at_ms < until for where, since, until in others)
+
+    for project in [None] if times else sorted({*incident.projects} - {*truth.subjective_projects, CAPTIONS}):
+        heard = [one for one in given if project in (None, one.project_id) and (one.is_gold or times or not gold)]
+        before = [one for one in heard if start - BEFORE_MS <= one.at_ms < start and clean(one)]
+        after = [one for one in heard if start <= one.at_ms < min(end, start + AFTER_MS)]
+        if before and after:
+            yield explain(rows_of(before, after, times=times))
 
 
 def judge(incident: IncidentTruth, why: Explanation, task_types: dict[str, str]) -> Outcome:
@@ -167,16 +174,13 @@ def run(scenario: Scenario, seed: int, *, gold: bool) -> list[Outcome]:
     truth = simulation.truth()
     given = answered(simulation, truth)
     task_types = {one.project_id: one.task_type for one in given}
-    subjective = set(truth.subjective_projects)
     outcomes = []
     for incident in truth.incidents:
         if incident.type != "ingestion_stall":
-            why = explain_incident(given, incident, subjective, gold=gold)
-            if why is not None:
-                outcomes.append(judge(incident, why, task_types))
+            outcomes += [judge(incident, why, task_types) for why in explained(given, truth, incident, gold)]
     first = min((to_ms(incident.start) for incident in truth.incidents), default=to_ms(truth.end))
     begin = to_ms(truth.start)
-    for project in sorted(task_types.keys() - subjective - {"video-captions"}):
+    for project in sorted(task_types.keys() - {*truth.subjective_projects, CAPTIONS}):
         quiet = [one for one in given if one.project_id == project and one.at_ms < first and (one.is_gold or not gold)]
         middle = (begin + first) // 2
         before = [one for one in quiet if one.at_ms < middle]
@@ -223,7 +227,7 @@ def main(seeds: int, scale: float, gold: bool, as_json: bool) -> None:
             f"{sum(o.share for o in found) / n:.2f}",
             f"{min(o.margin for o in found):.1f}",
         )
-    Console().print(table)
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from detectors.explain.chance import Spread, Tally, spread_of, tally_sum
 
 MIN_GROUP: Final = 3
 """Labelers that a vendor, task type or pair must have: of fewer, labelers are named."""
-EVEN: Final = 0.7
-"""From this share on (`Spread.even_share`) a change is even: real labelers never change quite alike."""
+EVEN: Final = 0.55
+"""From this share on (`Spread.even_share`) a change is even. All alike have about .7 where each gave ten answers."""
 CONTAINED: Final = 0.8
 """What a group must hold of the evidence against labelers to stand for them if it is even."""
 
@@ -73,7 +73,7 @@ class Candidate(NamedTuple):
     nats: float
     """Evidence, less what picking it costs."""
     share: float
-    """Of the change, by its rate parts."""
+    """Of the change, that would not have been had these answers been given as before."""
     spread: Spread
     """Over the labelers concerned."""
 
@@ -142,7 +142,7 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
             continue
         nats = tally_sum(of_person.values()).nats - cost
         spread = spread_of(list(of_person.values()))
-        if nats > 0 and spread.labelers >= MIN_GROUP:
+        if nats > 0 and spread.labelers >= MIN_GROUP and spread.even_share >= EVEN:
             found.append(Candidate(scope, (), nats, _share(cells, scope, None, change), spread))
         if scope.vendor is None and scope.verdict in (Verdict.EVERYONE, Verdict.CLASS_PAIR):
             each = cost + math.log(len(names))
@@ -170,20 +170,18 @@ def _repeats(scope: Scope, one_vendor: bool, one_task_type: bool) -> bool:
 
 
 def _rate(cells: Cells, scope: Scope, people: set[Person] | None) -> float:
-    """Sum of the rate parts that a candidate stands for: of its answers only, if it names one."""
+    """By how much a candidate moved the metric after: of its answers only, if it names one."""
     total = []
     for stratum in cells.strata:
         if scope.holds(stratum) and (people is None or stratum.person in people):
+            weight = stratum.after.sums.n / cells.after.n
             if scope.answer is None:
-                total.append(stratum.rate_weight * stratum.rate_change)
-            elif stratum.reference is not None:
-                answer = scope.answer if stratum.true_class == scope.true_class else scope.true_class
-                costs = (
-                    side.wrong.get(str(answer), 0.0) / side.sums.n
-                    for side in (stratum.reference, stratum.after)
-                    if side.sums.n
-                )
-                total.append(stratum.rate_weight * (next(costs) - next(costs, 0.0)))
+                total.append(weight * stratum.rate_change)
+            elif stratum.reference is not None and weight:
+                answer = scope.answer if stratum.true_class == scope.true_class else str(scope.true_class)
+                before, after = stratum.reference, stratum.after
+                total.append(weight * before.wrong.get(answer, 0.0) / before.sums.n)
+                total.append(-weight * after.wrong.get(answer, 0.0) / after.sums.n)
     return math.fsum(total)
 
 
@@ -196,8 +194,11 @@ def _prefer_even(found: list[Candidate]) -> list[Candidate]:
     if found and found[0].scope.verdict is Verdict.LABELERS:
         best = found[0]
         for position, group in enumerate(found):
-            even = group.scope.verdict is not Verdict.LABELERS and group.spread.even_share >= EVEN
-            if even and group.share >= CONTAINED * best.share and group.nats >= best.nats / 2:
+            if (
+                group.scope.verdict is not Verdict.LABELERS
+                and group.share >= CONTAINED * best.share
+                and group.nats >= best.nats / 2
+            ):
                 return [group, *found[:position], *found[position + 1 :]]
     return found
 

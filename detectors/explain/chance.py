@@ -13,6 +13,7 @@ to no more where every part changed evenly: half the deviance of homogeneity (Co
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,6 +34,8 @@ class Tally:
     variance: float = 0.0
     answers: float = 0.0
     """After."""
+    information: float = 0.0
+    """Sum of n0 n1 / (n0 + n1): excess over this is the change of the rate."""
 
     def add_events(self, before: float, of_before: float, after: float, of_after: float) -> None:
         """Take a stratum's counts; nothing is learned where a side has no answers."""
@@ -42,6 +45,7 @@ class Tally:
             self.expected += (before + after) * share
             self.events += before + after
             self.answers += of_after
+            self.information += of_before * share
 
     def add_means(self, before: Sums, after: Sums, sign: float) -> None:
         """Take a stratum's sums; ``sign`` is that of the change to be explained."""
@@ -52,6 +56,7 @@ class Tally:
             self.observed += sign * (after.mean - before.mean) * before.n * after.n / total
             self.variance += spread * before.n * after.n / total
             self.answers += after.n
+            self.information += before.n * after.n / total
 
     def merge(self, other: Tally) -> None:
         self.observed += other.observed
@@ -59,10 +64,16 @@ class Tally:
         self.events += other.events
         self.variance += other.variance
         self.answers += other.answers
+        self.information += other.information
 
     @property
     def excess(self) -> float:
         return self.observed - self.expected
+
+    @property
+    def change(self) -> float:
+        """Of the rate or mean, in the direction of the whole (Mantel-Haenszel)."""
+        return self.excess / self.information if self.information else 0.0
 
     @property
     def nats(self) -> float:
@@ -98,7 +109,8 @@ class Spread(NamedTuple):
 
     labelers: int
     even_share: float
-    """Share of the answers that come from labelers with at least a third of the mean change: 1 is even."""
+    """Share of the labelers who changed by at least half of what all did together: 1 is even. Who has fewer answers
+    than the median counts for less."""
     p_value: float
     """Of a spread as uneven as this one if every labeler changed alike (likelihood ratio of homogeneity)."""
 
@@ -106,23 +118,27 @@ class Spread(NamedTuple):
 def spread_of(tallies: Sequence[Tally]) -> Spread:
     """How evenly a change is spread over those whose tallies are given.
 
-    >>> ten = [Tally(observed=30, expected=15, events=60, answers=100) for _ in range(10)]
-    >>> spread_of(ten)
+    >>> def tally(wrong):
+    ...     found = Tally()
+    ...     found.add_events(8, 100, wrong, 100)
+    ...     return found
+    >>> spread_of([tally(30)] * 10)
     Spread(labelers=10, even_share=1.0, p_value=1.0)
-    >>> one = [Tally(observed=90, expected=45, events=100, answers=100)]
-    >>> one += [Tally(observed=5, expected=5, events=20, answers=100) for _ in range(9)]
-    >>> found = spread_of(one)
+    >>> found = spread_of([tally(80)] + [tally(8)] * 9)
     >>> found.even_share, found.p_value < 1e-6
     (0.1, True)
     """
-    heard = [tally for tally in tallies if tally.answers > 0]
+    heard = [tally for tally in tallies if tally.information > 0]
     whole = tally_sum(heard)
     if len(heard) < 2 or whole.excess <= 0:
         return Spread(len(heard), 1.0 if heard else 0.0, 1.0)
-    third = whole.excess / whole.answers / 3
-    even = math.fsum(tally.answers for tally in heard if tally.excess / tally.answers >= third) / whole.answers
+    most = statistics.median(tally.answers for tally in heard)
+    weights = [min(tally.answers, most) for tally in heard]
+    changed = [
+        weight for weight, tally in zip(weights, heard, strict=True) if tally.change >= whole.change * (0.5 - 1e-9)
+    ]
     uneven = max(math.fsum(tally.deviance for tally in heard) - whole.deviance, 0.0)
-    return Spread(len(heard), even, float(gammaincc((len(heard) - 1) / 2, uneven)))
+    return Spread(len(heard), math.fsum(changed) / math.fsum(weights), float(gammaincc((len(heard) - 1) / 2, uneven)))
 
 
 def believed(p_values: Sequence[float], false_share: float) -> set[int]:

@@ -57,7 +57,7 @@ class Cause(NamedTuple):
     swapped: bool
     """A class pair that is confused both ways."""
     share: float
-    """Of the change, that it explains."""
+    """Of the change, that would not have been had these answers been given as before (of the mix: as they were)."""
     nats: float
     """Evidence after paying for the choice: its odds are about exp(nats) to 1 against chance."""
     margin: float
@@ -95,8 +95,10 @@ class Explanation:
     answers_after: float
     rate: float
     mix: float
-    rate_error: float
-    """Standard error of both parts: their sum is known exactly, how it divides is estimated."""
+    mix_alone: float
+    """What the change would have been had everyone answered as before (as peers, for newcomers)."""
+    mix_error: float
+    """Its standard error: it rests on rates before, which are estimated. So does how the change is divided."""
     contributions: dict[Dimension, tuple[Contribution, ...]]
     """Beyond chance first, then by how much of the change is theirs."""
     pairs: tuple[PairShare, ...]
@@ -158,8 +160,8 @@ def explain(rows: Iterable[Row], band: tuple[float, float] | None = None) -> Exp
     }
     rate = math.fsum(part.rate for part in found)
     mix = math.fsum(part.mix for part in found)
-    error = _rate_error(cells)
-    cause = _cause(candidates(cells, tallies_of(cells)), cells.change, mix, error)
+    mix_alone, error = _mix_alone(cells)
+    cause = _cause(candidates(cells, tallies_of(cells)), cells.change, mix_alone, error)
     return Explanation(
         cells.before.mean,
         cells.after.mean,
@@ -167,6 +169,7 @@ def explain(rows: Iterable[Row], band: tuple[float, float] | None = None) -> Exp
         cells.after.n,
         rate,
         mix,
+        mix_alone,
         error,
         contributions,
         tuple(pair_shares(cells)),
@@ -185,17 +188,20 @@ def _ranked(of_value: list[Share], tallies: dict[str, Tally], change: float) -> 
     return tuple(sorted(ranked, key=lambda c: (not c.beyond_chance, -c.share, c.value)))
 
 
-def _rate_error(cells: Cells) -> float:
-    """Standard error of the rate part, each stratum's rates being independent."""
-    variance = 0.0
+def _mix_alone(cells: Cells) -> tuple[float, float]:
+    """The change at the rates of before, and its standard error: rates of strata are independent."""
+    moved, variance = [], 0.0
     for stratum in cells.strata:
-        if stratum.reference is not None:
-            before, after = stratum.reference.sums, stratum.after.sums
+        after = stratum.after.sums
+        share = after.n / cells.after.n
+        moved.append(share * stratum.rate_change)
+        if stratum.reference is not None and after.n:
+            before = stratum.reference.sums
             n = before.n + after.n
             mean = (before.value + after.value) / n
             spread = max((before.squares + after.squares) / n - mean * mean, 0.0)
-            variance += stratum.rate_weight**2 * spread * (1 / before.n + 1 / after.n)
-    return math.sqrt(variance)
+            variance += share**2 * spread * (1 / before.n + 1 / after.n)
+    return cells.change - math.fsum(moved), math.sqrt(variance)
 
 
 def _cause(found: list[Candidate], change: float, mix: float, error: float) -> Cause:
