@@ -86,9 +86,9 @@ def tallies_of(cells: Cells) -> Tallies:
     falls = cells.change < 0
     found: Tallies = defaultdict(lambda: defaultdict(Tally))
     for stratum in cells.strata:
-        if stratum.reference is None:
+        if stratum.expected is None:
             continue
-        before, after = stratum.reference.sums, stratum.after.sums
+        before, after = stratum.expected.sums, stratum.after.sums
         for scope in _scopes(stratum):
             tally = found[scope][stratum.person]
             if not cells.is_rate:
@@ -98,8 +98,8 @@ def tallies_of(cells: Cells) -> Tallies:
             else:
                 tally.add_events(before.value, before.n, after.value, after.n)
         if cells.is_rate and falls:
-            for answer in sorted(stratum.reference.wrong.keys() | stratum.after.wrong.keys()):
-                lost = stratum.reference.wrong.get(answer, 0.0), stratum.after.wrong.get(answer, 0.0)
+            for answer in sorted(stratum.expected.wrong.keys() | stratum.after.wrong.keys()):
+                lost = stratum.expected.wrong.get(answer, 0.0), stratum.after.wrong.get(answer, 0.0)
                 for scope in _pair_scopes(stratum, answer):
                     found[scope][stratum.person].add_events(lost[0], before.n, lost[1], after.n)
     return found

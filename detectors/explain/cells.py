@@ -64,10 +64,10 @@ class Sums:
         self.value += totals.value
         self.squares += totals.value if totals.squares is None else totals.squares
 
-    def merge(self, other: Sums) -> None:
-        self.n += other.n
-        self.value += other.value
-        self.squares += other.squares
+    def merge(self, other: Sums, times: float = 1.0) -> None:
+        self.n += other.n * times
+        self.value += other.value * times
+        self.squares += other.squares * times
 
     @property
     def mean(self) -> float:
@@ -87,10 +87,10 @@ class Side:
         if row.answer and row.answer != row.true_class and totals.squares is None:
             self.wrong[row.answer] = self.wrong.get(row.answer, 0.0) + totals.weight - totals.value
 
-    def merge(self, other: Side) -> None:
-        self.sums.merge(other.sums)
+    def merge(self, other: Side, times: float = 1.0) -> None:
+        self.sums.merge(other.sums, times)
         for answer, lost in other.wrong.items():
-            self.wrong[answer] = self.wrong.get(answer, 0.0) + lost
+            self.wrong[answer] = self.wrong.get(answer, 0.0) + lost * times
 
 
 @dataclass(slots=True)
@@ -105,6 +105,8 @@ class Stratum:
     rows: list[Row] = field(default_factory=list)
     reference: Side | None = None
     """What "before" is compared with: the labeler's own, peers' for a newcomer, None where there is nothing."""
+    expected: Side | None = None
+    """The reference and some answers as of peers: what is believed of the rate before where little is known of it."""
     rate_change: float = 0.0
     rate_weight: float = 0.0
 

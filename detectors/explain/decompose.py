@@ -27,9 +27,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from detectors.explain.cells import NOTHING, Cells, Dimension, Person, Row, Side, Stratum, Totals
+
+PEER_ANSWERS: Final = 10
+"""Of peers, as what a labeler is believed to have been before: of 6 answers before and 70 after nothing could be told
+from the labeler's alone. Contributions and their chance do not use it."""
 
 Status = Literal["stayed", "new", "vanished"]
 
@@ -77,21 +81,27 @@ def compare(cells: Cells) -> None:
     for strata in people.values():
         was_here = any(stratum.before.sums.n for stratum in strata)
         change = _mean_change(strata)
+        answers = math.fsum(stratum.after.sums.n for stratum in strata)
         for stratum in strata:
             share_before = stratum.before.sums.n / cells.before.n
             share_after = stratum.after.sums.n / cells.after.n
+            work = (stratum.task_type, stratum.true_class)
+            own_vendor = peers[(*work, stratum.person[1])]
+            like_it = own_vendor if own_vendor.sums.n else peers[work]
             stratum.rate_weight = (share_before + share_after) / 2 if was_here else share_after
             if was_here:
                 both = stratum.before.sums.n > 0 and stratum.after.sums.n > 0
                 stratum.reference = stratum.before if both else None
                 stratum.rate_change = stratum.after.sums.mean - stratum.before.sums.mean if both else change
-                continue
-            work = (stratum.task_type, stratum.true_class)
-            own_vendor = peers[(*work, stratum.person[1])]
-            reference = own_vendor if own_vendor.sums.n else peers[work]
-            if reference.sums.n and stratum.after.sums.n:
-                stratum.reference = reference
-                stratum.rate_change = stratum.after.sums.mean - reference.sums.mean
+            elif like_it.sums.n and stratum.after.sums.n:
+                stratum.reference = like_it
+                stratum.rate_change = stratum.after.sums.mean - like_it.sums.mean
+            if stratum.reference is not None:
+                stratum.expected = Side()
+                stratum.expected.merge(stratum.reference)
+                if was_here:
+                    borrowed = min(PEER_ANSWERS * stratum.after.sums.n / answers, like_it.sums.n)
+                    stratum.expected.merge(like_it, borrowed / like_it.sums.n)
 
 
 def _mean_change(strata: list[Stratum]) -> float:
