@@ -2,7 +2,7 @@
 
     python -m benchmarks.explanation [--seeds 3] [--scale 1.0] [--gold] [--json]
 
-Each incident is explained as an alert on each of its projects would be (on the fleet, for handling times): the day
+Each incident is explained as an alert on each of its projects would be: the day
 before without other incidents against what was answered while it lasted, six hours at most. Answers are judged by the
 truth, or with ``--gold`` by what operations know. Quiet: the clean hours of each project in halves; there nothing
 should be named.
@@ -126,15 +126,16 @@ def explained(given: list[Answered], truth: Truth, incident: IncidentTruth, gold
     def clean(one: Answered) -> bool:
         return not any(one.project_id in where and since <= one.at_ms < until for where, since, until in others)
 
-    for project in [None] if times else sorted({*incident.projects} - {*truth.subjective_projects, CAPTIONS}):
-        heard = [one for one in given if project in (None, one.project_id) and (one.is_gold or times or not gold)]
+    unknown = set() if times else {*truth.subjective_projects, CAPTIONS}
+    for project in sorted({*incident.projects} - unknown):
+        heard = [one for one in given if one.project_id == project and (one.is_gold or times or not gold)]
         before = [one for one in heard if start - BEFORE_MS <= one.at_ms < start and clean(one)]
         after = [one for one in heard if start <= one.at_ms < min(end, start + AFTER_MS)]
         if before and after:
             yield explain(rows_of(before, after, times=times))
 
 
-def judge(incident: IncidentTruth, why: Explanation, task_types: dict[str, str]) -> Outcome:
+def judge(incident: IncidentTruth, why: Explanation) -> Outcome:
     """Whether the explanation names what the incident did."""
     cause = why.cause
     labelers = [named.value for named in cause.named if named.dimension == "labeler"]
@@ -147,7 +148,7 @@ def judge(incident: IncidentTruth, why: Explanation, task_types: dict[str, str])
     elif incident.type == "vendor_degradation":
         right = cause.verdict is Verdict.VENDOR and names["vendor"] in incident.vendors
     else:
-        right = cause.verdict is Verdict.TASK_TYPE and names["task_type"] == task_types[incident.projects[0]]
+        right = cause.verdict is Verdict.EVERYONE
     false = sum(labeler not in incident.labelers for labeler in labelers)
     return _outcome(incident.id, why, right, len(labelers), false)
 
@@ -173,14 +174,14 @@ def run(scenario: Scenario, seed: int, *, gold: bool) -> list[Outcome]:
     simulation = Simulation(scenario, seed)
     truth = simulation.truth()
     given = answered(simulation, truth)
-    task_types = {one.project_id: one.task_type for one in given}
+    projects = {one.project_id for one in given}
     outcomes = []
     for incident in truth.incidents:
         if incident.type != "ingestion_stall":
-            outcomes += [judge(incident, why, task_types) for why in explained(given, truth, incident, gold)]
+            outcomes += [judge(incident, why) for why in explained(given, truth, incident, gold)]
     first = min((to_ms(incident.start) for incident in truth.incidents), default=to_ms(truth.end))
     begin = to_ms(truth.start)
-    for project in sorted(task_types.keys() - {*truth.subjective_projects, CAPTIONS}):
+    for project in sorted(projects - {*truth.subjective_projects, CAPTIONS}):
         quiet = [one for one in given if one.project_id == project and one.at_ms < first and (one.is_gold or not gold)]
         middle = (begin + first) // 2
         before = [one for one in quiet if one.at_ms < middle]

@@ -11,7 +11,7 @@ spread evenly is not pinned on them.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -23,6 +23,8 @@ MIN_GROUP: Final = 3
 """Labelers that a vendor, task type or pair must have: of fewer, labelers are named."""
 EVEN: Final = 0.55
 """From this share on (`Spread.even_share`) a change is even. All alike have about .7 where each gave ten answers."""
+MIN_SHARE: Final = 0.1
+"""Of the change: what explains less is no cause of it, however sure."""
 CONTAINED: Final = 0.8
 """What a group must hold of the evidence against labelers to stand for them if it is even."""
 
@@ -124,36 +126,39 @@ def _pair_scopes(stratum: Stratum, answer: str) -> Iterator[Scope]:
 
 
 def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
-    """All that explain anything beyond chance, best first."""
-    change = cells.change
+    """All that explain at least a tenth of the change, beyond chance; best first."""
     price = 0.5 * math.log(max(cells.after.n, 2.0))
-    kinds: dict[tuple[bool, ...], int] = defaultdict(int)
-    for scope in tallies:
-        kinds[_kind(scope)] += 1
+    kinds = Counter(_kind(scope) for scope in tallies)
+    one_vendor = len({stratum.person[1] for stratum in cells.strata}) == 1
+    one_task_type = len({stratum.task_type for stratum in cells.strata}) == 1
+    people = len({stratum.person for stratum in cells.strata})
     found: list[Candidate] = []
-    names = {labeler for labeler, _ in tallies.get(Scope(Verdict.EVERYONE), {})}
-    only = {
-        dimension: len({getattr(scope, dimension) for scope in tallies} - {None}) <= 1
-        for dimension in ("vendor", "task_type")
-    }
     for scope, of_person in tallies.items():
-        cost = price + math.log(kinds[_kind(scope)])
-        if _repeats(scope, only["vendor"], only["task_type"]):
+        if _repeats(scope, one_vendor, one_task_type):
             continue
+        cost = price + math.log(kinds[_kind(scope)])
         nats = tally_sum(of_person.values()).nats - cost
         spread = spread_of(list(of_person.values()))
         if nats > 0 and spread.labelers >= MIN_GROUP and spread.even_share >= EVEN:
-            found.append(Candidate(scope, (), nats, _share(cells, scope, None, change), spread))
+            found.append(Candidate(scope, (), nats, _share(cells, scope), spread))
         if scope.vendor is None and scope.verdict in (Verdict.EVERYONE, Verdict.CLASS_PAIR):
-            each = cost + math.log(len(names))
-            named = {person: tally.nats - each for person, tally in of_person.items() if tally.nats > each}
-            if named:
-                worst = sorted(named, key=lambda person: (-abs(_rate(cells, scope, {person})), person))
-                share = _share(cells, scope, set(named), change)
-                where = scope._replace(verdict=Verdict.LABELERS)
-                found.append(Candidate(where, tuple(worst), math.fsum(named.values()), share, spread))
+            found += _labelers(cells, scope, of_person, cost + math.log(people), spread)
+    found = [candidate for candidate in found if candidate.share >= MIN_SHARE]
     found.sort(key=lambda candidate: (-candidate.nats, str(candidate.scope)))
     return _prefer_even(found)
+
+
+def _labelers(
+    cells: Cells, scope: Scope, of_person: dict[Person, Tally], cost: float, spread: Spread
+) -> Iterator[Candidate]:
+    """Those who are each worth their cost, and who did answer otherwise than they did themselves."""
+    nats = {person: tally.nats - cost for person, tally in of_person.items() if tally.nats > cost}
+    shares = {person: _share(cells, scope, {person}) for person in nats}
+    named = sorted((p for p in nats if shares[p] > 1e-9), key=lambda person: (-shares[person], person))
+    if named:
+        where = scope._replace(verdict=Verdict.LABELERS)
+        total = math.fsum(shares[person] for person in named)
+        yield Candidate(where, tuple(named), math.fsum(nats[person] for person in named), total, spread)
 
 
 def _kind(scope: Scope) -> tuple[bool, ...]:
@@ -169,24 +174,21 @@ def _repeats(scope: Scope, one_vendor: bool, one_task_type: bool) -> bool:
     return scope.verdict is Verdict.CLASS_PAIR and one_vendor and scope.vendor is not None
 
 
-def _rate(cells: Cells, scope: Scope, people: set[Person] | None) -> float:
-    """By how much a candidate moved the metric after: of its answers only, if it names one."""
-    total = []
+def _share(cells: Cells, scope: Scope, people: set[Person] | None = None) -> float:
+    """Share of the change that a candidate stands for: of its answers only, if it names one."""
+    moved = []
     for stratum in cells.strata:
-        if scope.holds(stratum) and (people is None or stratum.person in people):
-            weight = stratum.after.sums.n / cells.after.n
-            if scope.answer is None:
-                total.append(weight * stratum.rate_change)
-            elif stratum.reference is not None and weight:
-                answer = scope.answer if stratum.true_class == scope.true_class else str(scope.true_class)
-                before, after = stratum.reference, stratum.after
-                total.append(weight * before.wrong.get(answer, 0.0) / before.sums.n)
-                total.append(-weight * after.wrong.get(answer, 0.0) / after.sums.n)
-    return math.fsum(total)
-
-
-def _share(cells: Cells, scope: Scope, people: set[Person] | None, change: float) -> float:
-    return _rate(cells, scope, people) / change if change else 0.0
+        weight = stratum.after.sums.n / cells.after.n
+        if not weight or not scope.holds(stratum) or (people is not None and stratum.person not in people):
+            continue
+        if scope.answer is None:
+            moved.append(weight * stratum.rate_change)
+        elif stratum.reference is not None:
+            answer = scope.answer if stratum.true_class == scope.true_class else str(scope.true_class)
+            before, after = stratum.reference, stratum.after
+            moved.append(weight * before.wrong.get(answer, 0.0) / before.sums.n)
+            moved.append(-weight * after.wrong.get(answer, 0.0) / after.sums.n)
+    return math.fsum(moved) / cells.change if cells.change else 0.0
 
 
 def _prefer_even(found: list[Candidate]) -> list[Candidate]:
