@@ -5,7 +5,7 @@
 Each incident is explained as an alert on each of its projects would be: the day
 before without other incidents against what was answered while it lasted, six hours at most. Answers are judged by the
 truth, or with ``--gold`` by what operations know. Quiet: the clean hours of each project in halves; there nothing
-should be named.
+should be named but newcomers who are poor.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import click
@@ -63,7 +64,7 @@ class Outcome(NamedTuple):
     """The verdict is right, and who or what is named first is part of the incident."""
     named: int
     false_named: int
-    """Labelers named that were not part of it."""
+    """Labelers named that were not bad then, by this or by anything else."""
     share: float
     nats: float
     margin: float
@@ -135,7 +136,7 @@ def explained(given: list[Answered], truth: Truth, incident: IncidentTruth, gold
             yield explain(rows_of(before, after, times=times))
 
 
-def judge(incident: IncidentTruth, why: Explanation) -> Outcome:
+def judge(truth: Truth, incident: IncidentTruth, why: Explanation) -> Outcome:
     """Whether the explanation names what the incident did."""
     cause = why.cause
     labelers = [named.value for named in cause.named if named.dimension == "labeler"]
@@ -149,8 +150,17 @@ def judge(incident: IncidentTruth, why: Explanation) -> Outcome:
         right = cause.verdict is Verdict.VENDOR and names["vendor"] in incident.vendors
     else:
         right = cause.verdict is Verdict.EVERYONE
-    false = sum(labeler not in incident.labelers for labeler in labelers)
-    return _outcome(incident.id, why, right, len(labelers), false)
+    until = min(incident.end, incident.start + timedelta(milliseconds=AFTER_MS))
+    return _outcome(incident.id, why, right, len(labelers), len({*labelers} - bad(truth, incident.start, until)))
+
+
+def bad(truth: Truth, since: datetime, until: datetime) -> set[str]:
+    """Labelers who were bad at any time in between, or poor from the start."""
+    return {
+        labeler.labeler_id
+        for labeler in truth.labelers
+        if any(period.start < until and (period.end is None or period.end > since) for period in labeler.bad)
+    }
 
 
 def _outcome(what: str, why: Explanation, right: bool, named: int, false: int) -> Outcome:
@@ -178,7 +188,7 @@ def run(scenario: Scenario, seed: int, *, gold: bool) -> list[Outcome]:
     outcomes = []
     for incident in truth.incidents:
         if incident.type != "ingestion_stall":
-            outcomes += [judge(incident, why) for why in explained(given, truth, incident, gold)]
+            outcomes += [judge(truth, incident, why) for why in explained(given, truth, incident, gold)]
     first = min((to_ms(incident.start) for incident in truth.incidents), default=to_ms(truth.end))
     begin = to_ms(truth.start)
     for project in sorted(projects - {*truth.subjective_projects, CAPTIONS}):
@@ -188,9 +198,10 @@ def run(scenario: Scenario, seed: int, *, gold: bool) -> list[Outcome]:
         after = [one for one in quiet if one.at_ms >= middle]
         if before and after:
             why = explain(rows_of(before, after))
-            labelers = sum(named.dimension == "labeler" for named in why.cause.named)
-            silent = why.cause.verdict in (Verdict.UNCLEAR, Verdict.MIX)
-            outcomes.append(_outcome("(quiet)", why, silent, labelers, labelers))
+            labelers = {named.value for named in why.cause.named if named.dimension == "labeler"}
+            false = len(labelers - bad(truth, truth.start, truth.start + timedelta(seconds=1)))
+            silent = why.cause.verdict in (Verdict.UNCLEAR, Verdict.MIX) or (labelers and not false)
+            outcomes.append(_outcome("(quiet)", why, bool(silent), len(labelers), false))
     return outcomes
 
 

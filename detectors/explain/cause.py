@@ -23,8 +23,12 @@ MIN_GROUP: Final = 3
 """Labelers that a vendor, task type or pair must have: of fewer, labelers are named."""
 EVEN: Final = 0.55
 """From this share on (`Spread.even_share`) a change is even. All alike have about .7 where each gave ten answers."""
+MIN_NATS: Final = 2.0
+"""Evidence that must be left when the choice is paid for: odds of seven to one."""
 MIN_SHARE: Final = 0.1
 """Of the change: what explains less is no cause of it, however sure."""
+ONE_VENDOR: Final = 0.9
+"""Share of the information from which on a vendor's change is not called everyone's."""
 CONTAINED: Final = 0.8
 """What a group must hold of the evidence against labelers to stand for them if it is even."""
 
@@ -134,12 +138,12 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
     people = len({stratum.person for stratum in cells.strata})
     found: list[Candidate] = []
     for scope, of_person in tallies.items():
-        if _repeats(scope, one_vendor, one_task_type):
+        if _repeats(scope, one_vendor, one_task_type) or (not one_vendor and _is_one_vendors(scope, of_person)):
             continue
         cost = price + math.log(kinds[_kind(scope)])
         nats = tally_sum(of_person.values()).nats - cost
         spread = spread_of(list(of_person.values()))
-        if nats > 0 and spread.labelers >= MIN_GROUP and spread.even_share >= EVEN:
+        if nats >= MIN_NATS and spread.labelers >= MIN_GROUP and spread.even_share >= EVEN:
             found.append(Candidate(scope, (), nats, _share(cells, scope), spread))
         if scope.vendor is None and scope.verdict in (Verdict.EVERYONE, Verdict.CLASS_PAIR):
             found += _labelers(cells, scope, of_person, cost + math.log(people), spread)
@@ -155,7 +159,7 @@ def _labelers(
     nats = {person: tally.nats - cost for person, tally in of_person.items() if tally.nats > cost}
     shares = {person: _share(cells, scope, {person}) for person in nats}
     named = sorted((p for p in nats if shares[p] > 1e-9), key=lambda person: (-shares[person], person))
-    if named:
+    if math.fsum(nats[person] for person in named) >= MIN_NATS:
         where = scope._replace(verdict=Verdict.LABELERS)
         total = math.fsum(shares[person] for person in named)
         yield Candidate(where, tuple(named), math.fsum(nats[person] for person in named), total, spread)
@@ -189,6 +193,16 @@ def _share(cells: Cells, scope: Scope, people: set[Person] | None = None) -> flo
             moved.append(weight * before.wrong.get(answer, 0.0) / before.sums.n)
             moved.append(-weight * after.wrong.get(answer, 0.0) / after.sums.n)
     return math.fsum(moved) / cells.change if cells.change else 0.0
+
+
+def _is_one_vendors(scope: Scope, of_person: dict[Person, Tally]) -> bool:
+    """Whether "everyone" is nearly all of one vendor, so that nothing is known of the others."""
+    if scope.verdict not in (Verdict.EVERYONE, Verdict.TASK_TYPE):
+        return False
+    known: dict[str, float] = defaultdict(float)
+    for (_, vendor), tally in of_person.items():
+        known[vendor] += tally.information
+    return max(known.values()) > ONE_VENDOR * math.fsum(known.values())
 
 
 def _prefer_even(found: list[Candidate]) -> list[Candidate]:
