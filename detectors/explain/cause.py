@@ -21,8 +21,10 @@ from detectors.explain.chance import Spread, Tally, spread_of, tally_sum
 
 MIN_GROUP: Final = 3
 """Labelers that a vendor, task type or pair must have: of fewer, labelers are named."""
-EVEN: Final = 0.55
-"""From this share on (`Spread.even_share`) a change is even. All alike have about .7 where each gave ten answers."""
+EVEN: Final = 0.85
+"""A group changed evenly if `Spread.even_share` is at least this much of what it would be if all had changed alike."""
+EVEN_PAIR: Final = 0.6
+"""The same for a pair of classes: not everyone reads a new guideline, but bad labelers do not all confuse one pair."""
 MIN_NATS: Final = 2.0
 """Evidence that must be left when the choice is paid for: odds of seven to one."""
 MIN_SHARE: Final = 0.1
@@ -138,12 +140,13 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
     people = len({stratum.person for stratum in cells.strata})
     found: list[Candidate] = []
     for scope, of_person in tallies.items():
-        if _repeats(scope, one_vendor, one_task_type) or (not one_vendor and _is_one_vendors(scope, of_person)):
+        if _repeats(scope, one_vendor, one_task_type):
             continue
+        one_vendors = not one_vendor and _is_one_vendors(scope, of_person)
         cost = price + math.log(kinds[_kind(scope)])
         nats = tally_sum(of_person.values()).nats - cost
         spread = spread_of(list(of_person.values()))
-        if nats >= MIN_NATS and spread.labelers >= MIN_GROUP and spread.even_share >= EVEN:
+        if nats >= MIN_NATS and spread.labelers >= MIN_GROUP and _is_even(scope, spread) and not one_vendors:
             found.append(Candidate(scope, (), nats, _share(cells, scope), spread))
         if scope.vendor is None and scope.verdict in (Verdict.EVERYONE, Verdict.CLASS_PAIR):
             found += _labelers(cells, scope, of_person, cost + math.log(people), spread)
@@ -193,6 +196,10 @@ def _share(cells: Cells, scope: Scope, people: set[Person] | None = None) -> flo
             moved.append(weight * before.wrong.get(answer, 0.0) / before.sums.n)
             moved.append(-weight * after.wrong.get(answer, 0.0) / after.sums.n)
     return math.fsum(moved) / cells.change if cells.change else 0.0
+
+
+def _is_even(scope: Scope, spread: Spread) -> bool:
+    return spread.even_share >= (EVEN if scope.answer is None else EVEN_PAIR) * spread.expected_share
 
 
 def _is_one_vendors(scope: Scope, of_person: dict[Person, Tally]) -> bool:

@@ -29,8 +29,9 @@ class Tally:
     observed: float = 0.0
     expected: float = 0.0
     events: float = 0.0
-    """Of both periods."""
+    """Of both periods; 0 for means."""
     variance: float = 0.0
+    """Of the excess by chance."""
     answers: float = 0.0
     """After."""
     information: float = 0.0
@@ -45,6 +46,9 @@ class Tally:
             self.events += before + after
             self.answers += of_after
             self.information += of_before * share
+            total, events = of_before + of_after, before + after
+            if total > 1:
+                self.variance += of_before * share * (events / total) * max(total - events, 0.0) / (total - 1)
 
     def add_means(self, before: Sums, after: Sums, sign: float) -> None:
         """Take a stratum's sums; ``sign`` is that of the change to be explained."""
@@ -88,7 +92,7 @@ class Tally:
     @property
     def deviance(self) -> float:
         """What speaks for a change in either direction."""
-        if self.variance:
+        if self.variance and not self.events:
             return 0.5 * self.excess**2 / self.variance
         left, left_expected = self.events - self.observed, self.events - self.expected
         spoken = self.observed * math.log(self.observed / self.expected) if self.observed > 0 < self.expected else 0.0
@@ -114,6 +118,8 @@ class Spread(NamedTuple):
     even_share: float
     """Share of the labelers who changed by at least half of what all did together: 1 is even. Who has but a few
     answers counts for less, and who has very many not for more."""
+    expected_share: float
+    """What it would be, with so few answers, if all had changed alike."""
     p_value: float
     """Of a spread as uneven as this one if every labeler changed alike (likelihood ratio of homogeneity)."""
 
@@ -125,8 +131,9 @@ def spread_of(tallies: Sequence[Tally]) -> Spread:
     ...     found = Tally()
     ...     found.add_events(8, 100, wrong, 100)
     ...     return found
-    >>> spread_of([tally(30)] * 10)
-    Spread(labelers=10, even_share=1.0, p_value=1.0)
+    >>> found = spread_of([tally(30)] * 10)
+    >>> found._replace(expected_share=round(found.expected_share, 2))
+    Spread(labelers=10, even_share=1.0, expected_share=0.98, p_value=1.0)
     >>> found = spread_of([tally(80)] + [tally(8)] * 9)
     >>> round(found.even_share, 6), found.p_value < 1e-6
     (0.1, True)
@@ -134,13 +141,27 @@ def spread_of(tallies: Sequence[Tally]) -> Spread:
     heard = [tally for tally in tallies if tally.information > 0]
     whole = tally_sum(heard)
     if len(heard) < 2 or whole.excess <= 0:
-        return Spread(len(heard), 1.0 if heard else 0.0, 1.0)
+        return Spread(len(heard), 1.0 if heard else 0.0, 1.0, 1.0)
     weights = [tally.answers / (tally.answers + FEW) for tally in heard]
     changed = [
         weight for weight, tally in zip(weights, heard, strict=True) if tally.change >= whole.change * (0.5 - 1e-9)
     ]
     uneven = max(math.fsum(tally.deviance for tally in heard) - whole.deviance, 0.0)
-    return Spread(len(heard), math.fsum(changed) / math.fsum(weights), float(gammaincc((len(heard) - 1) / 2, uneven)))
+    expected = math.fsum(
+        weight * _above(whole.change / 2 * tally.information, math.sqrt(tally.variance))
+        for weight, tally in zip(weights, heard, strict=True)
+    )
+    return Spread(
+        len(heard),
+        math.fsum(changed) / math.fsum(weights),
+        expected / math.fsum(weights),
+        float(gammaincc((len(heard) - 1) / 2, uneven)),
+    )
+
+
+def _above(distance: float, error: float) -> float:
+    """Chance that a normal variable with this standard error is not below its mean by more than the distance."""
+    return 0.5 * (1.0 + math.erf(distance / error / math.sqrt(2))) if error else 1.0
 
 
 def believed(p_values: Sequence[float], false_share: float) -> set[int]:
