@@ -32,7 +32,7 @@ MIN_SHARE: Final = 0.1
 ONE_VENDOR: Final = 0.9
 """Share of the information from which on a vendor's change is not called everyone's."""
 CONTAINED: Final = 0.8
-"""What a group must hold of the evidence against labelers to stand for them if it is even."""
+"""What an even group must explain, of what the labelers named do, to stand for them."""
 
 
 class Verdict(StrEnum):

@@ -61,7 +61,8 @@ class Cause(NamedTuple):
     nats: float
     """Evidence after paying for the choice: its odds are about exp(nats) to 1 against chance."""
     margin: float
-    """Nats ahead of the best explanation of another verdict; all of them if there is none."""
+    """Nats ahead of the best explanation of another verdict; all of them if there is none. Negative: labelers have more
+    of them, but the change is even, and the group explains as much."""
     spread: Spread | None
     """How evenly it is spread over labelers."""
 

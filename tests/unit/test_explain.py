@@ -110,6 +110,17 @@ def test_all_of_a_vendor_is_the_vendor() -> None:
     assert (why.without.values, why.without.in_band) == (("acme",), True)
 
 
+def test_most_of_a_vendor_is_not_the_vendor_while_some_are_as_ever() -> None:
+    bots = [row(f"bot{n}", (30, 27), (900, 360)) for n in range(5)]
+    why = explain([*bots, *team(3, "acme", 92), *team(4, "zeta", 92)])
+    assert (why.cause.verdict, len(why.cause.named)) == (Verdict.LABELERS, 5)
+
+
+def test_a_vendor_is_not_called_everyone_because_others_hardly_worked() -> None:
+    why = explain([*team(8, "acme", 74), *(row(f"z{n}", (4, 4), (2, 1), vendor="zeta") for n in range(4))])
+    assert named(why) == [("vendor", "acme")]
+
+
 def test_all_of_a_task_type_is_the_task_type_and_all_of_everything_is_everyone() -> None:
     rows = [
         row(f"{v}{n}", (100, 92), (100, hits), vendor=v, task_type=kind)
