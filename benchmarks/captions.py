@@ -166,13 +166,13 @@ def auc_with_interval(
 
     >>> scores = {"ann": 3.0, "bob": 2.0, "cat": 1.0, "dan": 0.5}
     >>> auc_with_interval(scores, frozenset({"ann", "cat"}))
-    (0.75, 0.5, 1.0)
+    (0.75, 0.0, 1.0)
 
     Raises:
         ValueError: nobody is bad, or nobody is good.
     """
-    worse = np.array([score for who, score in scores.items() if who in bad])
-    better = np.array([score for who, score in scores.items() if who not in bad])
+    worse = np.array([score for who, score in sorted(scores.items()) if who in bad])
+    better = np.array([score for who, score in sorted(scores.items()) if who not in bad])
     if not len(worse) or not len(better):
         raise ValueError("an AUC takes at least one bad and one good labeler")
     above = (worse[:, None] > better) + 0.5 * (worse[:, None] == better)
