@@ -131,8 +131,8 @@ def shape(answers: Sequence[Given]) -> dict[str, Column]:
 def wording(answers: Sequence[Given]) -> dict[str, Column]:
     """An answer's words beside those of other labelers. A word weighs the more, the fewer of them use it anywhere.
 
-    ``strange``: mean weight of its words; ``shared``: the part of that weight that is in words which others, too,
-    used for this task. The labeler's own answers are left out of both.
+    ``strange``: mean weight of its words, ln(labelers / those who use it); ``shared``: the part of that weight that is in
+    words which others, too, used for this task.
     """
     users: defaultdict[str, set[str]] = defaultdict(set)
     on_task: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -147,7 +147,7 @@ def wording(answers: Sequence[Given]) -> dict[str, Column]:
     labelers = len({given.labeler_id for given in answers})
     columns: dict[str, Column] = {"strange": [], "shared": []}
     for given, used in _used(answers):
-        weights = {word: math.log(labelers / len(users[word] | {given.labeler_id})) for word in used}
+        weights = {word: math.log(labelers / len(users[word])) for word in used}
         total = sum(weights.values())
         columns["strange"].append(total / len(used) if used else None)
         if total <= 0.0 or len(by_task[given.task_id]) < 2:

@@ -91,7 +91,10 @@ def test_auc_counts_ties_half_and_its_interval_holds_it() -> None:
     scores = {name: float(n * 7 % 10) for n, name in enumerate("abcdefghij")}
     auc, low, high = auc_with_interval(scores, frozenset("abcde"))
     assert 0.0 < low < auc < high < 1.0
-    assert auc_with_interval(dict(reversed(scores.items())), frozenset("abcde")) == (auc, low, high)
+    many = {f"{n:02}": n * 37 % 101 / 101 for n in range(60)}
+    half = frozenset(name for name in many if name.endswith(("1", "2", "3")))
+    turned = dict(sorted(many.items(), key=lambda one: one[1]))
+    assert auc_with_interval(turned, half) == auc_with_interval(many, half)
     with pytest.raises(ValueError, match="at least one bad"):
         auc_with_interval(scores, frozenset())
 
