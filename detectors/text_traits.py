@@ -131,8 +131,8 @@ def shape(answers: Sequence[Given]) -> dict[str, Column]:
 def wording(answers: Sequence[Given]) -> dict[str, Column]:
     """An answer's words beside those of other labelers. A word weighs the more, the fewer of them use it anywhere.
 
-    ``strange``: mean weight of its words, ln(labelers / those who use it); ``shared``: the part of that weight that is in
-    words which others, too, used for this task.
+    ``strange``: mean weight of its words, ln(labelers / those who use it); ``shared``: the part of that weight that is
+    in words which others, too, used for this task.
     """
     users: defaultdict[str, set[str]] = defaultdict(set)
     on_task: defaultdict[str, Counter[str]] = defaultdict(Counter)
