@@ -15,6 +15,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from detectors.clipping import clipped
 from detectors.conformal import Conformal
 from detectors.handling_time import SMALLEST_SECONDS, Queue
 from detectors.labeler_speed import LASTING, Speed, SpeedEvidence, SpeedKey, Speeds
@@ -205,9 +206,9 @@ class ExpectedTimes:
             # Means and variances need no more than a part of the events, which is cheaper.
             learn = learn and (queue.learned < 500 or queue.learned % 8 == 0)
             features.update(self._numbers.standardised(work.task_type, work.features, learn=learn))
-        level = _limited(queue.level + self._regression.predict(features))
-        spread_features["level"] = min(max(level - queue.level, -2.0), 2.0)
-        log_error = min(max(self._log_error + self._spread.predict(spread_features), -3.5), 1.5)
+        level = clipped(queue.level + self._regression.predict(features), *_LOG_LIMITS)
+        spread_features["level"] = clipped(level - queue.level, -2.0, 2.0)
+        log_error = clipped(self._log_error + self._spread.predict(spread_features), -3.5, 1.5)
         typed = self._typed.get(work.task_type)
         calibration = typed if typed is not None and typed.seen >= ENOUGH_SCORES else self._pooled
         return _Forecast(
@@ -259,7 +260,7 @@ class ExpectedTimes:
         for task, seconds_learned in learned:
             excess = seconds_learned - queue.level - believed
             seen, most = self._tasks.mean(task), 2.0 * self._error
-            self._tasks.learn(task, seen + min(max(excess - seen, -most), most), precision)
+            self._tasks.learn(task, seen + clipped(excess - seen, -most, most), precision)
         queue.learn_page(distance - believed, 1 if together is None else max(together.values()))
         self._levels.learn_vendor(vendor_id, distance, speed.pages)
         self._differences.learn(speed.pages, speed.recent, distance)
@@ -275,7 +276,7 @@ class ExpectedTimes:
     def _know(self, labeler_id: str, distance: float) -> None:
         """The labeler's level over all queues, which is where it starts in a new one."""
         pages, level = self._persons.pop(labeler_id, (0, 0.0))
-        level += (min(max(distance - level, -2.0), 2.0)) * max(0.1, 1.0 / (pages + 1.0))
+        level += clipped(distance - level, -2.0, 2.0) * max(0.1, 1.0 / (pages + 1.0))
         self._persons[labeler_id] = (pages + 1, round(level, 5))
         if len(self._persons) > MAX_PERSONS:
             self._persons.popitem(last=False)
@@ -330,7 +331,3 @@ def _expectation(forecast: _Forecast) -> Expectation:
         math.exp(level + scale * most[1]),
         forecast.queue.learned,
     )
-
-
-def _limited(log_seconds: float) -> float:
-    return min(max(log_seconds, _LOG_LIMITS[0]), _LOG_LIMITS[1])

@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from detectors.clipping import clipped
 from detectors.consensus import LabelSpace
 from detectors.recent_memory import RecentMemory
 
@@ -131,12 +132,10 @@ class Speed:
         pages = self.pages = self.pages + 1
         most = MOST_ERRORS * typical_error if pages > 3 else math.inf
         share = 1.0 / pages
-        self.recent = round(self.recent + _clipped(distance - self.recent, most) * max(RECENT, share), _DIGITS)
-        self.lasting = round(self.lasting + _clipped(level - self.lasting, most) * max(LASTING, share), _DIGITS)
-        self.spread = round(self.spread + (spread - self.spread) * max(SPREAD, share), _DIGITS)
-        self.spread_recent = round(
-            self.spread_recent + (spread - self.spread_recent) * max(SPREAD_RECENT, share), _DIGITS
-        )
+        self.recent = _towards(self.recent, clipped(distance - self.recent, -most, most), RECENT, share)
+        self.lasting = _towards(self.lasting, clipped(level - self.lasting, -most, most), LASTING, share)
+        self.spread = _towards(self.spread, spread - self.spread, SPREAD, share)
+        self.spread_recent = _towards(self.spread_recent, spread - self.spread_recent, SPREAD_RECENT, share)
         distance = round(distance, _DIGITS)
         if len(self._arrived) == KEPT_PAGES:
             del self._sorted[bisect_left(self._sorted, self._arrived[0])]
@@ -146,7 +145,8 @@ class Speed:
     def worked(self, started_ms: int, submitted_ms: int, answers: int) -> None:
         """See a page of so many answers in the labeler's session."""
         self.session = answers if self.is_back(started_ms) else self.session + answers
-        self.seen_ms = max(self.seen_ms, submitted_ms)
+        if submitted_ms > self.seen_ms:
+            self.seen_ms = submitted_ms
 
     def dump(self) -> list[Any]:
         """As plain values, in the order of the constructor."""
@@ -154,8 +154,9 @@ class Speed:
         return [levels, [self.pages, self.session, self.seen_ms], list(self._arrived)]
 
 
-def _clipped(value: float, most: float) -> float:
-    return min(max(value, -most), most)
+def _towards(mean: float, distance: float, least_share: float, share: float) -> float:
+    """A decayed mean after one more value so far away; the first values weigh alike."""
+    return round(mean + distance * (share if share > least_share else least_share), _DIGITS)
 
 
 class Speeds:

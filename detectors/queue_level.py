@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from typing import Any, Final
 
+from detectors.clipping import clipped
 from detectors.handling_time import Queue
 
 #: Queues and vendors remembered per model; the one idle longest is forgotten beyond it.
@@ -78,7 +79,8 @@ class Differences:
         """Pages of a labeler that say as much of its level as the others' do."""
 
     def _worth(self) -> float:
-        return min(max(self._within / max(self._between, 1e-3), LEAST_ALIKE), MOST_ALIKE)
+        between = self._between if self._between > 1e-3 else 1e-3
+        return clipped(self._within / between, LEAST_ALIKE, MOST_ALIKE)
 
     def learn(self, pages: int, level: float, newest: float) -> None:
         """See a labeler with so many pages of that level, and one more."""
@@ -87,7 +89,7 @@ class Differences:
         self._pages += 1.0
         share = max(1.0 / self._pages, LEVEL_SHARE)
         self._within += (min((newest - level) ** 2, 4.0) * pages / (pages + 1.0) - self._within) * share
-        self._between += (min(max(level**2 - self._within / pages, -1.0), 6.0) - self._between) * share
+        self._between += (clipped(level**2 - self._within / pages, -1.0, 6.0) - self._between) * share
         self.pages_worth = self._worth()
 
     def dump(self) -> list[float]:

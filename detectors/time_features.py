@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from detectors.clipping import clipped
 from detectors.recent_memory import RecentMemory
 from detectors.sketches import hash64
 
@@ -62,7 +63,7 @@ class TaskEffects:
     def learn(self, key: int, excess: float, weight: float) -> None:
         """Take one answer into account; ``weight`` is larger for labelers whose times vary less."""
         known, mean = self.memory.get(key) or _UNSEEN
-        weight = min(max(weight, LEAST_WEIGHT), MOST_WEIGHT)
+        weight = clipped(weight, LEAST_WEIGHT, MOST_WEIGHT)
         total = known + weight
         self.memory.use(key, (round(total, 2), round(mean + (excess - mean) * weight / total, _DIGITS)))
 
