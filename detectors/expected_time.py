@@ -221,6 +221,7 @@ class ExpectedTimes:
         labeler_id, project_id, task_type, vendor_id, kind = page[0][:5]
         queue = self._levels.open(Queue(project_id, task_type, kind))
         speed = self._speeds.open(SpeedKey(labeler_id, project_id, task_type))
+        calibration = self._calibration(task_type)
         alike = self._differences.pages_worth
         answers = len(page)
         share = 1.0 / answers
@@ -231,19 +232,17 @@ class ExpectedTimes:
         learned: list[tuple[int, float]] = []
         for one in page:
             started_ms, submitted_ms, log_seconds, is_page_time = one[5:9]
-            task, base, level, features, spread_base, spread_features, scale, missed_half, missed_most = one[9:]
+            task, base, level, features, spread_base, spread_features, scale, *misses = one[9:]
             if is_page_time and together is not None:
                 log_seconds -= math.log(together[started_ms, submitted_ms])
             error = log_seconds - level
-            misses = (missed_half, missed_most)
-            calibration = self._calibration(task_type)
-            calibration.add(error / scale, misses)
+            score = error / scale
+            calibration.add(score, misses)
             if calibration.seen < ENOUGH_SCORES or calibration.seen % POOL_EVERY == 0:
-                self._pooled.add(error / scale, misses)
+                self._pooled.add(score, misses)
             most = MOST_ERRORS * self._error
-            distance = error if error >= 0.0 else -error
-            if distance > most:
-                distance, error = most, math.copysign(most, error)
+            error = clipped(error, -most, most)
+            distance = abs(error)
             seconds_learned = level + error
             self._regression.learn(features, seconds_learned - base, share)
             size = math.log(distance + LEAST_ERROR)
@@ -257,10 +256,9 @@ class ExpectedTimes:
             learned.append((task, seconds_learned))
         distance = level_sum * share - queue.level
         precision = self._precision(speed)
+        most = 2.0 * self._error
         for task, seconds_learned in learned:
-            excess = seconds_learned - queue.level - believed
-            seen, most = self._tasks.mean(task), 2.0 * self._error
-            self._tasks.learn(task, seen + clipped(excess - seen, -most, most), precision)
+            self._tasks.learn(task, seconds_learned - queue.level - believed, precision, most)
         queue.learn_page(distance - believed, 1 if together is None else max(together.values()))
         self._levels.learn_vendor(vendor_id, distance, speed.pages)
         self._differences.learn(speed.pages, speed.recent, distance)

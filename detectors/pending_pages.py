@@ -59,12 +59,12 @@ class PendingPages(Generic[T]):
 
     def due(self, page: str, submitted_ms: int) -> list[list[T]]:
         """What is to be learned before an answer of this page is forecast, page by page."""
-        self._latest_ms = max(self._latest_ms, submitted_ms)
+        latest_ms = self._latest_ms = max(self._latest_ms, submitted_ms)
         taken: list[list[T]] = []
-        if self._earliest < self._latest_ms and self._pages:
-            names = [name for name, (at_ms, _) in self._pages.items() if at_ms < self._latest_ms and name != page]
-            taken = [self._take(name) for name in names]
-            self._earliest = min((at_ms for at_ms, _ in self._pages.values()), default=self._latest_ms)
+        if self._earliest < latest_ms and self._pages:
+            for name in [name for name, (at_ms, _) in self._pages.items() if at_ms < latest_ms and name != page]:
+                taken.append(self._take(name))
+            self._earliest = min([at_ms for at_ms, _ in self._pages.values()]) if self._pages else latest_ms
         while self._size >= MAX_PENDING:
             taken.append(self._take(next(iter(self._pages))))
         return taken

@@ -44,7 +44,8 @@ class QueueLevel:
     def learn(self, log_seconds: float) -> None:
         """Take one answer into account."""
         self.learned += 1
-        self.level += (log_seconds - self.level) * max(1.0 / (self.learned + 1.0), LEVEL_SHARE)
+        share = 1.0 / (self.learned + 1.0)
+        self.level += (log_seconds - self.level) * (share if share > LEVEL_SHARE else LEVEL_SHARE)
 
     def learn_page(self, excess: float, rows: int) -> None:
         """Take a page into account: by how much it took longer than explained, and its rows."""
@@ -88,8 +89,9 @@ class Differences:
             return
         self._pages += 1.0
         share = max(1.0 / self._pages, LEVEL_SHARE)
-        self._within += (min((newest - level) ** 2, 4.0) * pages / (pages + 1.0) - self._within) * share
-        self._between += (clipped(level**2 - self._within / pages, -1.0, 6.0) - self._between) * share
+        distance = newest - level
+        self._within += (min(distance * distance, 4.0) * pages / (pages + 1.0) - self._within) * share
+        self._between += (clipped(level * level - self._within / pages, -1.0, 6.0) - self._between) * share
         self.pages_worth = self._worth()
 
     def dump(self) -> list[float]:

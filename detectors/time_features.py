@@ -56,16 +56,15 @@ class TaskEffects:
         weight, mean = self.memory.get(key) or _UNSEEN
         return mean * weight / (weight + TASK_ALIKE)
 
-    def mean(self, key: int) -> float:
-        """The effect as it was seen."""
-        return (self.memory.get(key) or _UNSEEN)[1]
-
-    def learn(self, key: int, excess: float, weight: float) -> None:
-        """Take one answer into account; ``weight`` is larger for labelers whose times vary less."""
+    def learn(self, key: int, excess: float, weight: float, most: float = math.inf) -> None:
+        """Take one answer into account, as if it were at most so far from the others; ``weight`` is larger for labelers
+        whose times vary less.
+        """
         known, mean = self.memory.get(key) or _UNSEEN
         weight = clipped(weight, LEAST_WEIGHT, MOST_WEIGHT)
         total = known + weight
-        self.memory.use(key, (round(total, 2), round(mean + (excess - mean) * weight / total, _DIGITS)))
+        mean += clipped(excess - mean, -most, most) * weight / total
+        self.memory.use(key, (round(total, 2), round(mean, _DIGITS)))
 
 
 def as_number(value: object) -> float | None:
