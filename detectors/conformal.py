@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from detectors.clipping import clipped
+from detectors.arithmetic import clipped, rounded
 
 #: Scores remembered. Fewer follow changes faster, more make quantiles less noisy.
 KEPT_SCORES: Final = 2_000
@@ -34,7 +34,11 @@ MOST_SHARE: Final = 2.5
 #: The split between below and above is chosen again after so many scores.
 SPLIT_EVERY: Final = 50
 _SPLITS: Final = tuple(part / 20 for part in range(1, 20))
-_DIGITS: Final = 4
+#: State is stored as JSON, in so many parts of one: digits cost.
+_PARTS: Final = 1e4
+
+Interval = tuple[float, float]
+"""Its ends."""
 
 
 class ScoreWindow:
@@ -53,7 +57,7 @@ class ScoreWindow:
 
     def add(self, score: float) -> None:
         """Remember a score, and forget the oldest if there are too many."""
-        score = round(score, _DIGITS)  # state is stored as JSON: digits cost
+        score = rounded(score, _PARTS)
         if len(self._arrived) == KEPT_SCORES:
             del self._sorted[bisect_left(self._sorted, self._arrived[0])]
         self._arrived.append(score)
@@ -105,7 +109,7 @@ class AdaptiveLevel:
         self._excess = excess
         self._below = below
 
-    def ends(self, window: ScoreWindow) -> tuple[float, float]:
+    def ends(self, window: ScoreWindow) -> Interval:
         """Scores between which the next one should lie."""
         aim = self._misses - STEP * self._excess
         if aim > 1.0:
@@ -139,15 +143,22 @@ class Conformal:
     (True, 0.9)
     """
 
-    __slots__ = ("_levels", "_window", "seen")
+    __slots__ = ("_intervals", "_levels", "_window", "seen")
 
     def __init__(self) -> None:
         self._window = ScoreWindow()
         self._levels = (AdaptiveLevel(0.5), AdaptiveLevel(0.1))
+        self._intervals: tuple[Interval, Interval] | None = None
+        """What they are until something is learned."""
         self.seen = 0
 
-    def intervals(self) -> tuple[tuple[float, float], tuple[float, float]]:
+    def intervals(self) -> tuple[Interval, Interval]:
         """Ends, as scores, of the 50 % and of the 90 % interval: the first within the second, the forecast in both."""
+        if self._intervals is None:
+            self._intervals = self._chosen()
+        return self._intervals
+
+    def _chosen(self) -> tuple[Interval, Interval]:
         half, most = self._levels
         low, high = most.ends(self._window)
         low, high = (low if low < 0.0 else 0.0), (high if high > 0.0 else 0.0)
@@ -161,6 +172,7 @@ class Conformal:
     def add(self, score: float, misses: tuple[bool, bool]) -> None:
         """Learn a score, and whether it was missed by the intervals given before it was seen."""
         self._window.add(score)
+        self._intervals = None
         half, most = self._levels
         half.happened(is_miss=misses[0])
         most.happened(is_miss=misses[1])

@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from detectors.clipping import clipped
+from detectors.arithmetic import clipped, rounded
 from detectors.conformal import Conformal
 from detectors.handling_time import SMALLEST_SECONDS, Queue
 from detectors.labeler_speed import LASTING, Speed, SpeedEvidence, SpeedKey, Speeds
@@ -120,10 +120,10 @@ class ExpectedTimes:
         in_half = forecast.half[0] <= score <= forecast.half[1]
         in_most = forecast.most[0] <= score <= forecast.most[1]
         observation = [
-            *(work.labeler_id, work.project_id, work.task_type, work.vendor_id, work.labeler_kind),
-            *(work.started_ms, work.submitted_ms, observed, work.is_page_time),
-            *(*forecast[4:], not in_half, not in_most),
-        ]
+            work.labeler_id, work.project_id, work.task_type, work.vendor_id, work.labeler_kind,
+            work.started_ms, work.submitted_ms, observed, work.is_page_time,
+            *forecast[4:], not in_half, not in_most,
+        ]  # fmt: skip
         self._pending.add(page, work.submitted_ms, observation)
         if not expected.learned:
             return Timing(expected)
@@ -232,11 +232,11 @@ class ExpectedTimes:
         learned: list[tuple[int, float]] = []
         for one in page:
             started_ms, submitted_ms, log_seconds, is_page_time = one[5:9]
-            task, base, level, features, spread_base, spread_features, scale, *misses = one[9:]
+            task, base, level, features, spread_base, spread_features, scale, missed_half, missed_most = one[9:]
             if is_page_time and together is not None:
                 log_seconds -= math.log(together[started_ms, submitted_ms])
             error = log_seconds - level
-            score = error / scale
+            score, misses = error / scale, (missed_half, missed_most)
             calibration.add(score, misses)
             if calibration.seen < ENOUGH_SCORES or calibration.seen % POOL_EVERY == 0:
                 self._pooled.add(score, misses)
@@ -275,7 +275,7 @@ class ExpectedTimes:
         """The labeler's level over all queues, which is where it starts in a new one."""
         pages, level = self._persons.pop(labeler_id, (0, 0.0))
         level += clipped(distance - level, -2.0, 2.0) * max(0.1, 1.0 / (pages + 1.0))
-        self._persons[labeler_id] = (pages + 1, round(level, 5))
+        self._persons[labeler_id] = (pages + 1, rounded(level, 1e5))
         if len(self._persons) > MAX_PERSONS:
             self._persons.popitem(last=False)
 
@@ -319,13 +319,13 @@ class ExpectedTimes:
 
 
 def _expectation(forecast: _Forecast) -> Expectation:
-    level, scale = forecast.level, forecast.scale
-    half, most = forecast.half, forecast.most
+    level, scale, exp = forecast.level, forecast.scale, math.exp
+    (low_50, high_50), (low_90, high_90) = forecast.half, forecast.most
     return Expectation(
-        math.exp(level),
-        math.exp(level + scale * half[0]),
-        math.exp(level + scale * half[1]),
-        math.exp(level + scale * most[0]),
-        math.exp(level + scale * most[1]),
+        exp(level),
+        exp(level + scale * low_50),
+        exp(level + scale * high_50),
+        exp(level + scale * low_90),
+        exp(level + scale * high_90),
         forecast.queue.learned,
     )

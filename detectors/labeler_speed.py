@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from detectors.clipping import clipped
+from detectors.arithmetic import clipped, rounded
 from detectors.consensus import LabelSpace
 from detectors.recent_memory import RecentMemory
 
@@ -33,7 +33,8 @@ MOST_ERRORS: Final = 2.0
 SESSION_BREAK_MS: Final = 1_800_000
 #: What others heard of a labeler weighs as many pages at most.
 MOST_HEARD: Final = 10.0
-_DIGITS: Final = 5
+#: State is stored as JSON, in so many parts of one: digits cost.
+_PARTS: Final = 1e5
 
 
 class SpeedKey(NamedTuple):
@@ -136,7 +137,7 @@ class Speed:
         self.lasting = _towards(self.lasting, clipped(level - self.lasting, -most, most), LASTING, share)
         self.spread = _towards(self.spread, spread - self.spread, SPREAD, share)
         self.spread_recent = _towards(self.spread_recent, spread - self.spread_recent, SPREAD_RECENT, share)
-        distance = round(distance, _DIGITS)
+        distance = rounded(distance, _PARTS)
         if len(self._arrived) == KEPT_PAGES:
             del self._sorted[bisect_left(self._sorted, self._arrived[0])]
         self._arrived.append(distance)
@@ -156,7 +157,7 @@ class Speed:
 
 def _towards(mean: float, distance: float, least_share: float, share: float) -> float:
     """A decayed mean after one more value so far away; the first values weigh alike."""
-    return round(mean + distance * (share if share > least_share else least_share), _DIGITS)
+    return rounded(mean + distance * (share if share > least_share else least_share), _PARTS)
 
 
 class Speeds:

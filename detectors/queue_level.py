@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from typing import Any, Final
 
-from detectors.clipping import clipped
+from detectors.arithmetic import clipped
 from detectors.handling_time import Queue
 
 #: Queues and vendors remembered per model; the one idle longest is forgotten beyond it.
@@ -88,7 +88,9 @@ class Differences:
         if pages < 1:
             return
         self._pages += 1.0
-        share = max(1.0 / self._pages, LEVEL_SHARE)
+        share = 1.0 / self._pages
+        if share < LEVEL_SHARE:
+            share = LEVEL_SHARE
         distance = newest - level
         self._within += (min(distance * distance, 4.0) * pages / (pages + 1.0) - self._within) * share
         self._between += (clipped(level * level - self._within / pages, -1.0, 6.0) - self._between) * share

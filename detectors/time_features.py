@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from detectors.clipping import clipped
+from detectors.arithmetic import clipped, rounded
 from detectors.recent_memory import RecentMemory
 from detectors.sketches import hash64
 
@@ -26,7 +26,6 @@ FORGETTING: Final = 0.001
 #: What varies less is a constant.
 LEAST_VARIANCE: Final = 1e-9
 _MOST_DEVIATIONS: Final = 3.0
-_DIGITS: Final = 5
 _UNSEEN: Final = (0.0, 0.0)
 
 
@@ -64,7 +63,7 @@ class TaskEffects:
         weight = clipped(weight, LEAST_WEIGHT, MOST_WEIGHT)
         total = known + weight
         mean += clipped(excess - mean, -most, most) * weight / total
-        self.memory.use(key, (round(total, 2), round(mean, _DIGITS)))
+        self.memory.use(key, (rounded(total, 1e2), rounded(mean, 1e5)))
 
 
 def as_number(value: object) -> float | None:
@@ -120,7 +119,7 @@ class TaskNumbers:
                 deviation = delta / math.sqrt(variance)
                 if not -_MOST_DEVIATIONS < deviation < _MOST_DEVIATIONS:
                     deviation = math.copysign(_MOST_DEVIATIONS, deviation)
-                result[title] = round(deviation, 3)
+                result[title] = rounded(deviation, 1e3)
             if learn:
                 count += 1.0
                 share = max(1.0 / count, FORGETTING)
