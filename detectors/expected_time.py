@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from detectors.arithmetic import clipped, rounded
-from detectors.conformal import Conformal
+from detectors.conformal import Conformal, Interval
 from detectors.handling_time import SMALLEST_SECONDS, Queue
 from detectors.labeler_speed import LASTING, Speed, SpeedEvidence, SpeedKey, Speeds
 from detectors.pending_pages import PendingPages
@@ -63,8 +63,8 @@ class _Forecast(NamedTuple):
 
     queue: QueueLevel
     calibration: Conformal
-    half: tuple[float, float]
-    most: tuple[float, float]
+    half: Interval
+    most: Interval
     task: int
     base: float
     level: float
@@ -112,13 +112,15 @@ class ExpectedTimes:
         expected = _expectation(forecast)
         if work.seconds is None:
             return Timing(expected, flag="impossible")
-        observed = math.log(max(work.seconds, SMALLEST_SECONDS))
+        seconds = max(work.seconds, SMALLEST_SECONDS)
+        observed = math.log(seconds)
         pace = observed - forecast.level
         if work.is_page_time:
-            pace = observed - forecast.queue.log_rows - forecast.level
+            pace -= forecast.queue.log_rows
+            seconds *= math.exp(-forecast.queue.log_rows)
         score = pace / forecast.scale
-        in_half = forecast.half[0] <= score <= forecast.half[1]
-        in_most = forecast.most[0] <= score <= forecast.most[1]
+        in_half = expected.low_50 <= seconds <= expected.high_50
+        in_most = expected.low_90 <= seconds <= expected.high_90
         observation = [
             work.labeler_id, work.project_id, work.task_type, work.vendor_id, work.labeler_kind,
             work.started_ms, work.submitted_ms, observed, work.is_page_time,
@@ -259,6 +261,7 @@ class ExpectedTimes:
         most = 2.0 * self._error
         for task, seconds_learned in learned:
             self._tasks.learn(task, seconds_learned - queue.level - believed, precision, most)
+        queue.grain.learn(math.exp(log_seconds), answers)
         queue.learn_page(distance - believed, 1 if together is None else max(together.values()))
         self._levels.learn_vendor(vendor_id, distance, speed.pages)
         self._differences.learn(speed.pages, speed.recent, distance)
@@ -319,13 +322,15 @@ class ExpectedTimes:
 
 
 def _expectation(forecast: _Forecast) -> Expectation:
-    level, scale, exp = forecast.level, forecast.scale, math.exp
-    (low_50, high_50), (low_90, high_90) = forecast.half, forecast.most
-    return Expectation(
-        exp(level),
-        exp(level + scale * low_50),
-        exp(level + scale * high_50),
-        exp(level + scale * low_90),
-        exp(level + scale * high_90),
-        forecast.queue.learned,
+    seconds = math.exp(forecast.level)
+    low_50, high_50 = _interval(forecast, seconds, forecast.half)
+    low_90, high_90 = _interval(forecast, seconds, forecast.most)
+    return Expectation(seconds, low_50, high_50, low_90, high_90, forecast.queue.learned)
+
+
+def _interval(forecast: _Forecast, seconds: float, scores: Interval) -> Interval:
+    """Ends in seconds, at times that can be, and around the forecast, which need not be one."""
+    low, high = forecast.queue.grain.inward(
+        math.exp(forecast.level + forecast.scale * scores[0]), math.exp(forecast.level + forecast.scale * scores[1])
     )
+    return (low if low < seconds else seconds), (high if high > seconds else seconds)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any, Final
 
 from detectors.arithmetic import clipped
 from detectors.handling_time import Queue
+from detectors.time_grain import TimeGrain
 
 #: Queues and vendors remembered per model; the one idle longest is forgotten beyond it.
 MAX_KEPT: Final = 300
@@ -29,17 +31,20 @@ _PAGE_SHARE: Final = 0.05
 
 
 class QueueLevel:
-    """One queue: level and drift of its log-seconds, and how many rows its pages have."""
+    """One queue: level and drift of its log-seconds, how many rows its pages have, what its times are counted in."""
 
-    __slots__ = ("drift", "learned", "level", "log_rows")
+    __slots__ = ("drift", "grain", "learned", "level", "log_rows")
 
-    def __init__(self, level: float, learned: int = 0, drift: float = 0.0, log_rows: float = 0.0) -> None:
+    def __init__(
+        self, level: float, learned: int = 0, drift: float = 0.0, log_rows: float = 0.0, grain: Iterable[int] = ()
+    ) -> None:
         self.level = level
         self.learned = learned
         self.drift = drift
         """Decayed mean by which pages lately took longer than level and labeler explain."""
         self.log_rows = log_rows
         """Logarithm of the rows of a page, where times are a page's and nobody has divided them."""
+        self.grain = TimeGrain(*grain)
 
     def learn(self, log_seconds: float) -> None:
         """Take one answer into account."""
@@ -52,9 +57,9 @@ class QueueLevel:
         self.drift += (excess - self.drift) * DRIFT_SHARE
         self.log_rows += (math.log(rows) - self.log_rows) * _PAGE_SHARE
 
-    def dump(self) -> list[float]:
+    def dump(self) -> list[Any]:
         """As plain values, in the order of the constructor."""
-        return [self.level, self.learned, self.drift, self.log_rows]
+        return [self.level, self.learned, self.drift, self.log_rows, self.grain.dump()]
 
 
 class Differences:
