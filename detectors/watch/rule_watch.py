@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -117,10 +117,10 @@ class RuleWatch:
     def hear(self, scope: ScopeState, now_ms: int) -> list[Said]:
         """Note that something came of a scope, whether or not it is a value of its own."""
         scope.heard_ms = now_ms
+        self._changed[scope.key] = scope
         if not scope.is_silent:
             return []
         scope.is_silent = False
-        self._changed[scope.key] = scope
         return [Said("speaking", scope, None)]
 
     def take(self, scope: ScopeState, value: float, now_ms: int, submitted_ms: int | None = None) -> list[Said]:
@@ -173,7 +173,7 @@ class RuleWatch:
             self._swept_ms = now_ms
             gone = [scope for scope in self.scopes.values() if now_ms - scope.heard_ms >= FORGET_MS]
             said.extend(one for scope in gone for one in self._forget(scope))
-        return said
+        return in_order(said)
 
     def drop(self) -> list[Said]:
         """The rule is no more: what it has said ends."""
@@ -234,7 +234,7 @@ class RuleWatch:
             self._near.pop(key, None)
             return
         self._near[key] = statistic
-        near = [(one, value) for one, value in self._near.items() if one[1] == number]
+        near = sorted((one, value) for one, value in self._near.items() if one[1] == number)
         if len(near) < 2 or sum(value for _, value in near) < threshold:
             return
         values = [value for _, value in near]
@@ -328,6 +328,11 @@ class RuleWatch:
             "breach": scope.breach.dump() if scope.breach else None,
             "is_silent": scope.is_silent,
         }
+
+
+def in_order(said: Iterable[Said]) -> list[Said]:
+    """Of many scopes at once, in the order of their keys: that of memory is another one after a restart."""
+    return sorted(said, key=lambda one: one.scope.key)
 
 
 def _of_level(method: Method, level: float | None) -> Method:
