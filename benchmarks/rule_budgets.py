@@ -2,13 +2,13 @@
 
     python -m benchmarks.rule_budgets [--data DIR] [--runs 4000] [--seed 0] [--json]
 
-A shipped rule may be wrong once in up to millions of values: too seldom to be counted. So it is planned by the same code
-for volumes that make its ARL 2,000, 20,000 and 200,000 values, and false alarms are counted over many short streams:
-their number is Poisson's, and the ARL all values through all alarms. Streams are short (2,000 values, as labelers have
+A shipped rule may be wrong once in up to millions of values: too seldom to be counted. So it is planned by the same
+code for volumes that make its ARL 2,000, 20,000 and 200,000 values, and false alarms are counted over many short
+streams: their number is Poisson's, and the ARL all values through all alarms. Streams are short (2,000 values, as labelers have
 them), since what a level is learned from is least at their beginning. The streams:
 
 - *level*: right with the metric's usual level. *fleet*: each stream has a level of its own, from the learned prior.
-- sets of real answers (see the README of the data), each labeler's in random order, or all of a set's for pooled scopes.
+- sets of real answers, each labeler's in random order, or for pooled scopes all of a set's.
 - *hours*: counts and averages with a weekly rhythm and heavy tails, for seasonal rules.
 
 A rule is said to miss its budget where the measured ARL is three standard errors below the declared one.

@@ -26,9 +26,9 @@ from schemas.thresholds import Rule
 
 #: However little comes in, no rule fires more often than once in so many values on average.
 LEAST_ARL: Final = 500.0
-#: How a level that is not stated is learned. Without a lag, false alarms keep to the budget from a scope's first answers
-#: on, however few it gives; with one of 60 answers, labelers who give 1,000 made up to four times as many. A prior worth
-#: more than 10 answers is too sure of itself where labelers differ as much as on real data.
+#: How a level that is not stated is learned. Without a lag, false alarms keep to the budget from a scope's first
+#: answers on, however few it gives; with one of 60 answers, labelers who give 1,000 made up to four times as many.
+#: A prior worth more than 10 answers is too sure of itself where labelers differ as much as on real data.
 LEARNING: Final = Learning(prior=10.0, answers=50, lag=0)
 #: Values before the drop of which the delay is simulated, 50 of which are only learned from: a labeler has fewer.
 HISTORY_OF_LABELER: Final = 300
@@ -113,10 +113,12 @@ def detecting(
     >>> rule = Rule.model_validate({"name": "gold", "metric": "gold_accuracy", "level": 0.92})
     >>> found, = detecting(rule, 6_700, np.random.default_rng(1))
     >>> found.method.threshold, found.arl
-    (4270.0, 6700.0)
+    (4310.0, 6700.0)
     """
     ways = cast(tuple[Direction, ...], directions(rule))
     budget = rule.false_alarms_per_week / len(ways)
+    if not math.isfinite(values_per_week / budget):
+        raise CannotPlanError(f"{budget:g} false alarms a week are too few to reckon with; allow more of them")
     arl = max(average_run_length(max(values_per_week, 1.0), budget), LEAST_ARL)
     level = level_of(rule, measured)
     try:
@@ -197,7 +199,7 @@ def expected_delay(rule: Rule, found: Detecting, generator: np.random.Generator,
     >>> generator = np.random.default_rng(1)
     >>> found, = detecting(rule, 6_700, generator)
     >>> expected_delay(rule, found, generator, Level(0.92, True))
-    Delay(median=56.0, most=120.0)
+    Delay(median=55.0, most=124.0)
     """
     drop = smallest_drop(rule)
     is_counted = METRICS[rule.metric].law == "answers"
@@ -222,7 +224,7 @@ def seasonal_delay(method: Seasonal) -> float:
     D. Siegmund's approximation (*Sequential Analysis*, 1985, equation 2.56), for scores that are normal.
 
     >>> round(seasonal_delay(calibrate.seasonal(1_000)), 1)
-    5.4
+    6.8
     """
     drift = method.shift / 2.0
     reach = 2.0 * drift * (method.threshold + 1.166)

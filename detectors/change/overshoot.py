@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.change.bets import Bet
 from detectors.change.finding import check_config
@@ -26,8 +27,8 @@ from detectors.change.fleet import Floats
 RUNS: Final = 4_000
 #: Answers in control before a simulated change; how much a false alarm overshoots does not depend on them.
 BEFORE: Final = 100
-#: Steps until a run is given up, at most a second. It matters for levels next to 1 and for tiny changes only, which take
-#: for ever to be seen.
+#: Steps until a run is given up, at most a second. It matters for levels next to 1 and for tiny changes only, which
+#: take for ever to be seen.
 STEPS: Final = 2_000
 #: Fewer runs than that tell nothing: of low thresholds, which nearly all reach before the change.
 FEWEST: Final = 400
@@ -38,8 +39,8 @@ LOWEST: Final = 1.5
 #: Simulated are thresholds up to so many times what comes at once, in so many steps for each doubling.
 HIGHEST: Final = 10_000.0
 _STEPS_OF_DOUBLING: Final = 16
-#: Doublings below the highest threshold over which the smallest ratio is taken for what is beyond it. Near a level of 1 a
-#: wrong answer multiplies M by up to 50 (5.6 doublings), and the ratio goes up and down with that.
+#: Doublings below the highest threshold over which the smallest ratio is taken for what is beyond it. Near a level of 1
+#: a wrong answer multiplies M by up to 50 (5.6 doublings), and the ratio goes up and down with that.
 _TAIL: Final = 6
 
 
@@ -64,7 +65,7 @@ def run_lengths_of(bets: tuple[Bet, ...], level: float, at_once: int, seed: int)
     >>> from detectors.change.bets import bets_on
     >>> found = run_lengths_of(bets_on(0.92, 0.1), 0.92, 1, 1)
     >>> [round(found.threshold(arl), -1) for arl in (1_000, 10_000, 1e9)]
-    [640.0, 6370.0, 642567510.0]
+    [640.0, 6400.0, 660010940.0]
     """
     doublings = math.log2(HIGHEST * at_once / LOWEST)
     thresholds = LOWEST * 2.0 ** (np.arange(math.ceil(doublings) * _STEPS_OF_DOUBLING) / _STEPS_OF_DOUBLING)
@@ -138,7 +139,7 @@ class _Reciprocals:
         self._steps = np.zeros((3, thresholds + 1))
         self._sums = np.zeros((3, thresholds))
 
-    def add(self, first: np.ndarray[tuple[int], np.dtype[np.int64]], last: Floats, values: Floats) -> None:
+    def add(self, first: NDArray[np.int64], last: NDArray[np.int64], values: Floats) -> None:
         """The same value at all thresholds of a run from the first to before the last."""
         for row, amounts in enumerate((np.ones(len(values)), values, values * values)):
             np.add.at(self._steps[row], first, amounts)
