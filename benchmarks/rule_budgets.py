@@ -4,8 +4,8 @@
 
 A shipped rule may be wrong once in up to millions of values: too seldom to be counted. So it is planned by the same
 code for volumes that make its ARL 2,000, 20,000 and 200,000 values, and false alarms are counted over many short
-streams: their number is Poisson's, and the ARL all values through all alarms. Streams are short (2,000 values, as labelers have
-them), since what a level is learned from is least at their beginning. The streams:
+streams: their number is Poisson's, and the ARL all values through all alarms. Streams are short (2,000 values, as
+labelers have them), since what a level is learned from is least at their beginning. The streams:
 
 - *level*: right with the metric's usual level. *fleet*: each stream has a level of its own, from the learned prior.
 - sets of real answers, each labeler's in random order, or for pooled scopes all of a set's.

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import rule_budgets
-from benchmarks.rule_budgets import LIFE, Row, alarms_of, binary_rows, planned, real_rows
+from benchmarks.rule_budgets import LIFE, PER_HOURLY, Row, alarms_of, binary_rows, hourly_rows, planned, real_rows
+from detectors.change import calibrate
 from detectors.metrics_registry import METRICS
 from detectors.rule_method import level_of
 from schemas.thresholds import Rule
@@ -37,6 +38,16 @@ def test_a_lower_threshold_is_found_out() -> None:
     assert level is not None
     streams = [one < level.value for one in np.random.default_rng(1).random((200, LIFE))]
     assert not Row("", "down", "", 2_000.0, 200 * LIFE, alarms_of(low, streams)).kept
+
+
+@pytest.mark.parametrize("surcharge", [0.6, calibrate.SEASONAL_SURCHARGE])
+def test_hours_that_vary_by_day(surcharge: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "SEASONAL_SURCHARGE", surcharge)
+    monkeypatch.setattr(rule_budgets, "HOURLY_ARL", 150.0)
+    monkeypatch.setattr(rule_budgets, "HOURLY", {"counts": rule_budgets.HOURLY["hours: counts"]})
+    rule = Rule.model_validate({"name": "volume", "metric": "volume", "method": "seasonal", "direction": "down"})
+    (row,) = hourly_rows(rule, runs=4 * PER_HOURLY, seed=3)
+    assert row.kept == (surcharge > 1.0), row
 
 
 def test_real_answers_in_random_order() -> None:
