@@ -14,7 +14,8 @@ from detectors.explain.counterfactual import Without
 from detectors.explain.explanation import Named, Summary
 from detectors.metrics_registry import METRICS
 from streams.alert_page import PAGE_FIELDS, PageTemplate, check_page_template, page_url
-from streams.alert_text import MAX_QUERY, AlertFacts, State, duration, message
+from streams.alert_text import MAX_QUERY, AlertFacts, State, duration, message, with_why
+from streams.explanations import Affected, Leading, Unexplained, Why
 from streams.safe_text import code_block, enumeration, shown
 from tests.builders import HOSTILE_IDS, START_MS
 
@@ -173,6 +174,20 @@ def test_every_verdict_has_words() -> None:
 def test_no_explanation_is_said() -> None:
     said = message(facts(unexplained="cannot reach ClickHouse at http://db:8123"))
     assert "Who: no explanation: cannot reach ClickHouse at http: //db:8123.\n" in said.text
+
+
+def test_what_was_found_out_is_said() -> None:
+    rows = [Row(f"w{n}", "v", Totals(200, 184), Totals(100, 40 if n == 3 else 92)) for n in range(4)]
+    leading = (Leading("labeler", "w3", 1.0), Leading("hour", "2026-01-05 07:00", 0.8))
+    found = Why(explain(rows), None, "as asked", Affected(7, "SELECT 1"))
+    said = message(replace(with_why(facts(), found), leading=leading)).text
+    assert (
+        "Who: labeler w3, which is all of the change.\nMost of it: hour (UTC) from 2026-01-05 07:00 (80 %).\n" in said
+    )
+    assert "Affected: 7 tasks rest on these labels. This lists them: \nSELECT 1\n" in said
+    forgotten = message(with_why(with_why(facts(), found), Unexplained("ClickHouse is away"))).text
+    assert "Who: no explanation: ClickHouse is away." in forgotten
+    assert "Affected" not in forgotten
 
 
 def test_odds() -> None:

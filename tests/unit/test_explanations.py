@@ -159,6 +159,20 @@ async def test_the_recorder_forgets_what_was_recorded_first() -> None:
     assert {row.labeler for row in rows} == {f"w{number}" for number in range(20, 30)}
 
 
+def test_what_leads_in_every_dimension() -> None:
+    rows = [
+        Row(f"w{n}", "v", Totals(200, 184), Totals(0, 0), "box", "cat") for n in range(4)
+    ] + [
+        Row(f"w{n}", "v", Totals(0, 0), Totals(50, right), "box", "cat", "", hour)
+        for n in range(4) for hour, right in (("09", 46), ("10", 5 if n == 3 else 45))
+    ]  # fmt: skip
+    found = Why(explain(rows), None, "as asked", None)
+    labeler, hour = found.leading()
+    assert (labeler[:2], hour[:2]) == (("labeler", "w3"), ("hour", "10"))
+    assert labeler.share == pytest.approx(41 / 44)
+    assert hour.share == pytest.approx(1.0)
+
+
 # ---- affected tasks
 
 
@@ -193,7 +207,7 @@ def caused(verdict: Verdict, *named: tuple[str, str], swapped: bool = False) -> 
 
 def test_suspects_are_who_or_what_is_named() -> None:
     def of(why: Explanation, metric: MetricName = "gold_accuracy") -> Suspects | None:
-        return suspects_of(metric, why)
+        return suspects_of(question(metric=metric), why)
 
     labelers = caused(Verdict.LABELERS, *(("labeler", f"w{n}") for n in range(MAX_LABELERS + 9)))
     assert of(labelers) == Suspects(tuple(f"w{n}" for n in range(MAX_LABELERS)))
@@ -203,6 +217,7 @@ def test_suspects_are_who_or_what_is_named() -> None:
     assert of(caused(Verdict.CLASS_PAIR, *pair)) == Suspects((), "", "box", ("dog",))
     assert of(caused(Verdict.CLASS_PAIR, *pair, swapped=True)) == Suspects((), "", "box", ("cat", "dog"))
     assert of(caused(Verdict.EVERYONE)) == Suspects()
+    assert suspects_of(question(labeler_id="ana"), caused(Verdict.UNCLEAR)) == Suspects(("ana",))
     assert of(caused(Verdict.MIX)) is None
     assert of(caused(Verdict.UNCLEAR)) is None
 
@@ -220,7 +235,7 @@ def test_of_a_class_the_answers_it_is_taken_for_are_suspect() -> None:
         found.before, found.after, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, found.contributions, found.pairs,
         Cause(Verdict.CLASS_PAIR, (Named("true_class", "cat"),), False, 1.0, 9.0, 9.0, None), None,
     )  # fmt: skip
-    assert suspects_of("gold_accuracy", why_class) == Suspects((), "", "", ("cow", "dog"))
+    assert suspects_of(question(), why_class) == Suspects((), "", "", ("cow", "dog"))
 
 
 # ---- SQL for people
