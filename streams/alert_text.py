@@ -147,7 +147,7 @@ def _plain_block(text: str) -> str:
 
 def _title(facts: AlertFacts) -> str:
     head = {"firing": facts.severity.upper(), "resolved": "RESOLVED", "withdrawn": "WITHDRAWN"}[facts.state]
-    for most in (60, 24, 12, 8):
+    for most in (60, 24, 12, 8, 4):
         title = f"{head} {_change(facts, shown, most)}"
         if len(title) <= MAX_TITLE:
             return title

@@ -13,6 +13,7 @@ from detectors.explain import Row, Totals, Verdict, explain
 from detectors.explain.counterfactual import Without
 from detectors.explain.explanation import Named, Summary
 from detectors.metrics_registry import METRICS
+from schemas.thresholds import MetricName
 from streams.alert_page import PAGE_FIELDS, PageTemplate, check_page_template, page_url
 from streams.alert_text import MAX_QUERY, AlertFacts, State, duration, message, with_why
 from streams.explanations import Affected, Leading, Unexplained, Why
@@ -119,6 +120,15 @@ def test_titles(changes: dict[str, Any], title: str) -> None:
     assert message(facts(**changes)).title == title
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_long_names_leave_room_for_the_figures(metric: MetricName) -> None:
+    long = facts(metric=metric, project_id="x" * 200, vendor_id="y" * 200, labeler_id="z" * 200, task_type="t" * 200)
+    said = message(long).title
+    assert re.search(r" (fell|rose) from \S.* to \S.*\d", said)
+    assert "xxx" in said
+    assert len(said) <= 100
+
+
 def test_what_is_over_says_why_and_asks_for_nothing() -> None:
     said = message(facts(state="withdrawn", reason="late answers changed it", runbook="https://wiki.example/gold"))
     assert "Reason: late answers changed it\n" in said.text
@@ -202,6 +212,7 @@ HOSTILE = (
     "**bold** _it_ ~no~ # head\n\n---\n| a | b |",
     "</code></pre><script>alert(1)</script>",
     "```\nout of the block\n```",
+    "one ` backtick",
     "@everyone @here",
     "\x1b[31mred\x07",
     "\u202egnp.exe",
