@@ -139,6 +139,7 @@ class _Worker:
             on_written=_count_written,
             evidence_partitions=next(s.partitions for s in topics if s.topic is LABELER_EVIDENCE),
             tell=self._copy.tell,
+            is_at_end=score.is_at_end,
         )
         self._copy.on_record = score.owner.hear
         labelers = LabelersAgent(self._app, worker, health, self._agents.fail)

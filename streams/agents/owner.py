@@ -122,12 +122,18 @@ class OwnerAgent(Generic[AnyOwner]):
         for partition, owned in self.owner.partitions.items():
             self.show(str(partition), owned)
             for topic in self.topics:
-                position = owned.pipeline.state.position(topic).offset
-                lag = self._app.consumer.lag(TP(topic, partition), position + 1)
+                lag = self.lag(topic, partition)
                 if lag is not None:
+                    position = owned.pipeline.state.position(topic).offset
                     METRICS.lag_messages.labels(topic, str(partition)).set(lag)
                     self._health.progress(topic, partition, position, lag, now)
                     self.note_lag(topic, partition, lag)
+
+    def lag(self, topic: str, partition: int) -> int | None:
+        """Messages of an owned partition that are not applied yet; None while that is unknown."""
+        position = self.owner.partitions[partition].pipeline.state.position(topic).offset
+        lag: int | None = self._app.consumer.lag(TP(topic, partition), position + 1)
+        return lag
 
     def show(self, partition: str, owned: Owned[Any]) -> None:
         """Report what is special about this agent's partitions."""

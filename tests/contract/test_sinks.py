@@ -19,6 +19,7 @@ from schemas.rows import (
     DeadLetterRow,
     FindingRow,
     LabelerReliabilityRow,
+    MeasurementRow,
     PartitionClaimRow,
     ReviewRow,
     Row,
@@ -158,8 +159,10 @@ EXAMPLES: dict[str, Row] = {
     ),
     "closed_tasks": ClosedTaskRow("app", 3, "captions", "t-1", 4_000_000_000_000, 1, '{"labels": {}}', 17),
     "findings": FindingRow(
-        "interval_coverage_90", "", "image_caption", "", "", T0, 3, "down", T0 - 60_000, 0.9, 0.75, 140, 5e4, 5e4, 19
-    ),
+        "interval_coverage_90", "", "image_caption", "", "", T0, 3, "down", T0 - 60_000, 0.9, 0.75, 140, 5e4, 5e4, 19,
+        "coverage", "task_type = 'image_caption'",
+    ),  # fmt: skip
+    "measurements": MeasurementRow("app", T0 + 2, 19, T0 + 1, "measurements", 3, T0 - 60_000, T0, 1, '{"a": "漢"}'),
     "threshold_changes": ThresholdChangeRow(
         app_id="app",
         changed_at=T0,
