@@ -269,8 +269,8 @@ class PartitionClaimRow(NamedTuple):
 class FindingRow(NamedTuple):
     """``findings``: a change that a detector found. Identity: metric, scope, time, source partition, rule.
 
-    What of the scope is empty, is not told apart. ``rule`` is empty for what is watched without one; ``scope`` is that of
-    the rule. What a rule finds was found in partition 0 of the topic ``measurements``.
+    What of the scope is empty, is not told apart. ``rule`` is empty for what is watched without one; ``scope`` is that
+    of the rule. What a rule finds was found in partition 0 of the topic ``measurements``.
     """
 
     metric: str

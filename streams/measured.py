@@ -9,7 +9,7 @@ that it knows, so everything of one number stays in one message.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -130,8 +130,7 @@ def _packed(sender: Sender, measured: Measured) -> Iterator[bytes]:
     elif measured.truths:
         # One message that changed the truth of a thousand answers with the longest ids there may be. Better to know
         # it of some than of none: a message that the broker does not take stops the worker.
-        kept = measured.truths[: len(measured.truths) // 2]
-        yield from _packed(sender, Measured(measured.answers, kept, *measured.lists()[2:], measured.arrived_ms))
+        yield from _packed(sender, replace(measured, truths=measured.truths[: len(measured.truths) // 2]))
 
 
 def _halves(measured: Measured) -> tuple[Measured, Measured] | None:
@@ -161,8 +160,6 @@ def _encoded(sender: Sender, measured: Measured) -> bytes:
         if one.name == "refused":
             document[one.name] = items
         else:
-            document[one.name] = [
-                (item[0], numbers.setdefault(item[1], len(numbers)), *item[2:]) for item in items
-            ]
+            document[one.name] = [(item[0], numbers.setdefault(item[1], len(numbers)), *item[2:]) for item in items]
     document["segments"] = list(numbers)
     return orjson.dumps(document)
