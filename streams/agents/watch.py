@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,17 @@ class WatchAgent(OwnerAgent[Watcher]):
         self, app: faust.App, settings: WorkerSettings, health: HealthState, fail: Callable[[BaseException], None]
     ) -> None:
         super().__init__(app, "watch", (MEASUREMENTS.name,), settings, health, fail)
+        self._state_lock = asyncio.Lock()
+        """Held by whoever changes the state or looks at all of it: batches are applied in a thread."""
+
+    async def process(self, batch: RecordBatch) -> Outcome | None:
+        """In a thread: where rules are planned for another volume it takes seconds, for which SCORE cannot wait."""
+        async with self._state_lock:
+            return await asyncio.to_thread(self.owner.process, batch)
+
+    async def checkpoint(self) -> None:
+        async with self._state_lock:
+            await super().checkpoint()
 
     def note_restored(self, owned: Owned[WatchPipeline]) -> None:
         """Say with which rules it goes on; without, where they cannot be used any more."""
@@ -51,6 +63,8 @@ class WatchAgent(OwnerAgent[Watcher]):
         METRICS.findings.inc(len(outcome.rows["findings"]))
 
     def show(self, partition: str, owned: Owned[WatchPipeline]) -> None:
+        if self._state_lock.locked():
+            return
         watch = owned.pipeline.state.watch
         METRICS.watch_clock_seconds.set(watch.clock_ms / 1_000)
         METRICS.rules_not_running.set(len(watch.problems))
