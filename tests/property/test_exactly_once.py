@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from schemas.dead_letter import DeadLetter
 from schemas.rows import Row, SourceProgressRow, StateRow
-from schemas.topics import DEAD_LETTERS
+from schemas.topics import DEAD_LETTERS, MEASUREMENTS
 from streams import outbox
 from streams import pipeline as pipeline_module
 from streams.score import FencedError, Score
@@ -54,6 +54,11 @@ class CrashingSink(MemorySink):
     """Dies before or after any table of a write. Only ``state`` is whole or not at all: it is one insert."""
 
     fuse = Fuse(0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measured: list[bytes] = []
+        """What was sent for rules to look at."""
 
     async def write(self, rows: Mapping[str, Sequence[Row]]) -> None:
         for table, added in rows.items():
@@ -103,6 +108,7 @@ class Worker:
             for message in messages
             if message.topic == DEAD_LETTERS.name
         )
+        self.sink.measured += [message.value or b"" for message in messages if message.topic == MEASUREMENTS.name]
         self.sink.fuse.burn()
 
     def _acknowledge(self, topic: str, partition: int, offset: int, generation: int) -> None:
