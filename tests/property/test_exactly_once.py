@@ -18,12 +18,13 @@ from streams import outbox
 from streams import pipeline as pipeline_module
 from streams.score import FencedError, Score
 from streams.settings import PipelineSettings, Settings
-from streams.sinks.sink import MemorySink, SinkError
+from streams.sinks.sink import SinkError
 from streams.sinks.tables import identity_of
 from streams.state.claims import Claims
 from streams.state.codecs import decode_position
 from tests.builders import Message, annotation, batch, finished, records, review
 from tests.property.comparable import TABLES, counted, stored
+from tests.property.crashing import CrashError, CrashingSink, Fuse
 
 PIPELINE: dict[str, Any] = {
     "out_of_order_seconds": 30,
@@ -32,39 +33,6 @@ PIPELINE: dict[str, Any] = {
 }
 SETTINGS = Settings(pipeline=PipelineSettings(**PIPELINE, breaker_min_messages=10_000))
 Log = Mapping[str, Sequence[Message]]
-
-
-class CrashError(BaseException):
-    """The process is gone. Nothing may catch it: not an Exception."""
-
-
-class Fuse:
-    """Crashes at the n-th place where a process can be killed."""
-
-    def __init__(self, places: int) -> None:
-        self.left = places
-
-    def burn(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise CrashError
-
-
-class CrashingSink(MemorySink):
-    """Dies before or after any table of a write. Only ``state`` is whole or not at all: it is one insert."""
-
-    fuse = Fuse(0)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.measured: list[bytes] = []
-        """What was sent for rules to look at."""
-
-    async def write(self, rows: Mapping[str, Sequence[Row]]) -> None:
-        for table, added in rows.items():
-            self.fuse.burn()
-            await super().write({table: added})
-            self.fuse.burn()
 
 
 class AppendingSink(CrashingSink):

@@ -24,7 +24,8 @@ from streams.state.claims import Claims
 from streams.watch import Watcher
 from tests import builders
 from tests.builders import annotation, batch, finished, records, review
-from tests.property.test_exactly_once import SETTINGS, CrashError, CrashingSink, Fuse, Log, Worker, with_crashes
+from tests.property.crashing import CrashError, CrashingSink, Fuse
+from tests.property.test_exactly_once import SETTINGS, Log, Worker, with_crashes
 from tests.unit.test_watch_pipeline import breach, change
 
 Item = Answer | LateTruth | ReviewMeasured | Refused
