@@ -158,6 +158,11 @@ class EDetector:
         """The level in control, known or learned by now."""
         return self._level if self._method.direction == "down" else 1.0 - self._level
 
+    @property
+    def is_ripe(self) -> bool:
+        """Whether so much was seen that a finding is allowed."""
+        return self._seen >= max(self._method.min_count, 1)
+
     def update(self, value: float, at_ms: int) -> Finding | None:
         """Take one value from 0 to 1."""
         good = check_share(value) if self._method.direction == "down" else 1.0 - check_share(value)
@@ -189,6 +194,15 @@ class EDetector:
             self._seen = min(self._seen + seen, 0)
             self._learn(good, seen)
         return found
+
+    def conclude(self, at_ms: int) -> Finding:
+        """The finding of what speaks for a change by now: for who decides on many detectors together.
+
+        Raises:
+            ValueError: nothing was tested yet.
+        """
+        check_config(any(self._starts), "nothing was tested yet")
+        return self._found(self.statistic, at_ms)
 
     def dump(self) -> State:
         """As plain values."""
