@@ -7,7 +7,7 @@ after some event time. Duplicates of a message are left out.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -54,7 +54,7 @@ class History(Protocol):
         """After reading: event time of the latest answer that was seen there; 0 if there is none."""
         ...
 
-    def read(self, from_ms: int) -> Iterator[Read]:
+    def read(self, from_ms: int) -> Generator[Read]:
         """Messages in order, as the module says.
 
         Raises:
@@ -126,7 +126,7 @@ class ClickHouseHistory:
     def name(self) -> str:
         return f"table measurements of ClickHouse at {self._settings.url}"
 
-    def read(self, from_ms: int) -> Iterator[Read]:
+    def read(self, from_ms: int) -> Generator[Read]:
         with _client(self._settings) as client:
             ((start, count, latest),) = self._rows(client, _START, from_ms=from_ms)
             self.latest_ms = int(latest)
@@ -159,13 +159,13 @@ class KafkaHistory:
     def name(self) -> str:
         return f"topic {MEASUREMENTS.name} of Kafka at {self._settings.bootstrap}"
 
-    def read(self, from_ms: int) -> Iterator[Read]:
+    def read(self, from_ms: int) -> Generator[Read]:
         try:
             yield from self._read(from_ms)
         except BrokerError as error:
             raise HistoryError(str(error)) from error
 
-    def _read(self, from_ms: int) -> Iterator[Read]:
+    def _read(self, from_ms: int) -> Generator[Read]:
         has_begun = False
         for value, share in self._values():
             message = decode_measurement(value)
@@ -174,12 +174,12 @@ class KafkaHistory:
             if isinstance(message, Measurements):
                 latest_ms = max((answer.submitted_ms for answer in message.answers), default=0)
                 self.latest_ms = max(self.latest_ms, latest_ms)
-                has_begun = has_begun or bool(message.answers) and latest_ms >= from_ms
+                has_begun = has_begun or (bool(message.answers) and latest_ms >= from_ms)
                 if not has_begun:
                     continue
             yield Read(message, share)
 
-    def _values(self) -> Iterator[tuple[bytes | None, float]]:
+    def _values(self) -> Generator[tuple[bytes | None, float]]:
         doing = "reading measurements"
         require_broker(self._settings, doing)
         from kafka import KafkaConsumer, TopicPartition
