@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Generator, Iterable
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from schemas.measurements import Measurements, RulesChange
+from schemas.times import format_utc
 from streams.measurement_history import Read
 from tests.measured import MINUTE_MS, START_MS, answer, batch
 
@@ -36,6 +38,11 @@ def change(text: str, minute: int, *, app_id: str = "app") -> RulesChange:
 def at(minute: float) -> int:
     """Event time of a minute from the start."""
     return START_MS + int(minute * MINUTE_MS)
+
+
+def moment(minute: float) -> str:
+    """The same as text."""
+    return format_utc(datetime.fromtimestamp(at(minute) / 1_000, UTC))
 
 
 @functools.cache

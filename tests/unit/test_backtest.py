@@ -27,7 +27,7 @@ from streams.state.watch import WatchState
 from streams.thresholds import LoadedThresholds, parse_thresholds
 from streams.watch import WatchPipeline
 from tests.builders import Message
-from tests.histories import BAD, DAY, HOUR, MINUTES, at, change, measured, rules_text, with_changes
+from tests.histories import BAD, DAY, HOUR, MINUTES, at, change, measured, moment, rules_text, with_changes
 from tests.measured import START_MS, batch, quick_plan
 
 ALL = Span(0)
@@ -255,10 +255,6 @@ class TestIncidents:
             fired.told_ms = None
         scores = score(result, result.tried, [])
         assert (scores.told, scores.false, scores.precision) == (0, (), None)
-
-
-def moment(minute: int) -> datetime:
-    return datetime.fromtimestamp(at(minute) / 1_000, UTC)
 
 
 class TestPlanning:
