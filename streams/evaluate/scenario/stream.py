@@ -175,8 +175,9 @@ def _joined(
     columns["refused_ms"] = columns["answer_ms"][refused]
     columns["refused_partition"] = columns["answer_partition"][refused]
     groups = {
-        "answer": ("segment", "label", "true_class", "believed", "is_free", "labeler", "seconds", "forecast", "confidence", "peers",
-                   "peers_agreeing", "gold_correct", "agrees", "is_covered", "is_too_fast", "is_too_slow", "is_late"),
+        "answer": ("segment", "label", "true_class", "believed", "is_free", "labeler", "seconds", "forecast",
+                   "confidence", "peers", "peers_agreeing", "gold_correct", "agrees", "is_covered", "is_too_fast",
+                   "is_too_slow", "is_late"),
         "review": ("review_segment", "review_labeler", "is_rejected"),
         "settled": ("settled_segment", "settled_confidence", "settled_right"),
         "refused": (),
