@@ -33,7 +33,7 @@ class Breach:
     >>> breach = Breach.of(finding, drop=0.1, resolve_after_ms=1_800_000)
     >>> ends = [breach.see(minute % 12 != 0, 60_000 * minute) for minute in range(1, 120)]
     >>> ends.index("recovered")
-    79
+    58
     """
 
     direction: Literal["down", "up"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -80,6 +80,7 @@ class RuleWatch:
         self._drop = smallest_drop(rule) if self.metric.law != "numbers" else None
         self._resolve_after_ms = rule.resolve_after_seconds * 1_000
         self._is_fixed = rule.method == "fixed"
+        self._breach_drop = None if rule.method in ("fixed", "seasonal", "kswin") else self._drop
         self._shares_budget = rule.method in ("e_sr", "e_sr_guaranteed") and rule.scope.kind != "all"
         self._near: dict[tuple[ScopeKey, int], float] = {}
         """Evidence of scopes that may be found together with others."""
@@ -117,10 +118,10 @@ class RuleWatch:
     def hear(self, scope: ScopeState, now_ms: int) -> list[Said]:
         """Note that something came of a scope, whether or not it is a value of its own."""
         scope.heard_ms = now_ms
+        self._changed[scope.key] = scope
         if not scope.is_silent:
             return []
         scope.is_silent = False
-        self._changed[scope.key] = scope
         return [Said("speaking", scope, None)]
 
     def take(self, scope: ScopeState, value: float, now_ms: int, submitted_ms: int | None = None) -> list[Said]:
@@ -140,7 +141,8 @@ class RuleWatch:
         for number, detector in enumerate(scope.detectors):
             found = detector.update(value, now_ms)
             if found is not None:
-                said.append(self._begin(scope, found))
+                if self._is_worth(found):
+                    said.append(self._begin(scope, found))
                 break
             if self._shares_budget:
                 together = list(self._together(scope, number, detector, now_ms))
@@ -173,7 +175,7 @@ class RuleWatch:
             self._swept_ms = now_ms
             gone = [scope for scope in self.scopes.values() if now_ms - scope.heard_ms >= FORGET_MS]
             said.extend(one for scope in gone for one in self._forget(scope))
-        return said
+        return in_order(said)
 
     def drop(self) -> list[Said]:
         """The rule is no more: what it has said ends."""
@@ -194,6 +196,11 @@ class RuleWatch:
         if end == "new_level":  # and is learned as one
             scope.detectors, scope.level = self._new_detectors()
         return [Said(end, scope, self._figures(breach))]
+
+    def _is_worth(self, found: Finding) -> bool:
+        """Whether a change is half as large as must be found. Of what hardly ever goes wrong, e-processes also find
+        changes that nobody wants to hear of, or none: so often as the budget allows."""
+        return self._breach_drop is None or abs(found.level - found.baseline) >= self._breach_drop / 2.0
 
     def _begin(self, scope: ScopeState, found: Finding) -> Said:
         drop = self._drop if not self._is_fixed and self.rule.method not in ("seasonal", "kswin") else None
@@ -234,7 +241,7 @@ class RuleWatch:
             self._near.pop(key, None)
             return
         self._near[key] = statistic
-        near = [(one, value) for one, value in self._near.items() if one[1] == number]
+        near = sorted((one, value) for one, value in self._near.items() if one[1] == number)
         if len(near) < 2 or sum(value for _, value in near) < threshold:
             return
         values = [value for _, value in near]
@@ -243,7 +250,9 @@ class RuleWatch:
             together = self.scopes[found_key]
             concluding = together.detectors[number]
             assert isinstance(concluding, EDetector), "only e-processes share their budget"
-            yield self._begin(together, concluding.conclude(now_ms))
+            found = concluding.conclude(now_ms)
+            if self._is_worth(found):
+                yield self._begin(together, found)
 
     def _replan(self, now_ms: int) -> None:
         """Plan for the volume and level as they are, if they have moved far enough."""
@@ -328,6 +337,11 @@ class RuleWatch:
             "breach": scope.breach.dump() if scope.breach else None,
             "is_silent": scope.is_silent,
         }
+
+
+def in_order(said: Iterable[Said]) -> list[Said]:
+    """Of many scopes at once, in the order of their keys: that of memory is another one after a restart."""
+    return sorted(said, key=lambda one: one.scope.key)
 
 
 def _of_level(method: Method, level: float | None) -> Method:

@@ -17,7 +17,7 @@ import orjson
 from detectors.watch.hour_watch import Hours
 from detectors.watch.hours import HOURLY
 from detectors.watch.planner import Planner, plan_rule
-from detectors.watch.rule_watch import RuleWatch, Said
+from detectors.watch.rule_watch import RuleWatch, Said, in_order
 from detectors.watch.values import HABITS, OF_ANSWER, Habits, Value
 from schemas.measurements import Answer, LateTruth, Measurements, Refused, ReviewMeasured, Segment, Settled
 from schemas.thresholds import MetricName, Rule
@@ -214,9 +214,9 @@ class Watch:
         """Once a minute of the clock: what is measured by the minute, and what is not heard of."""
         now_ms = self.clock_ms
         for rule in self._on_stalls:
-            for scope in rule.scopes.values():
-                found = rule.take(scope, (now_ms - scope.heard_ms) / 1_000, now_ms)
-                told.extend(self._verdict(rule, said) for said in found)
+            scopes = rule.scopes.values()
+            found = [one for scope in scopes for one in rule.take(scope, (now_ms - scope.heard_ms) / 1_000, now_ms)]
+            told.extend(self._verdict(rule, said) for said in in_order(found))
         lag_ms = max((source.lag_ms for source in self._sources.values()), default=0)
         for rule in self._on("lag_seconds"):
             self._feed(rule, _NOWHERE, "", lag_ms / 1_000, told)
