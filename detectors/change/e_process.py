@@ -95,6 +95,11 @@ class EProcess:
         """The level in control, of what is good: rising is bad is falling of the rest."""
         return self.level if self.direction == "down" else 1.0 - self.level
 
+    @property
+    def highest(self) -> float:
+        """No level is learned that is higher: where nothing ever went wrong, the first slip would be a change."""
+        return max(self.good(), 1.0 - self.smallest_drop / 20.0)
+
     def bets(self) -> tuple[Bet, ...]:
         """What is bet on."""
         return bets_on(self.good(), self.smallest_drop, self.variance)
@@ -295,7 +300,10 @@ class EDetector:
         self._set_level()
 
     def _set_level(self) -> None:
-        self._level = self._good / (self._good + self._bad) if self._method.learning else self._method.good()
+        if self._method.learning:
+            self._level = min(self._good / (self._good + self._bad), self._method.highest)
+        else:
+            self._level = self._method.good()
         self._factors = [1.0 / (1.0 - g * self._level) for g in self._sizes]
 
     def _log_null(self, good: int, seen: int) -> float:

@@ -80,6 +80,7 @@ class RuleWatch:
         self._drop = smallest_drop(rule) if self.metric.law != "numbers" else None
         self._resolve_after_ms = rule.resolve_after_seconds * 1_000
         self._is_fixed = rule.method == "fixed"
+        self._breach_drop = None if rule.method in ("fixed", "seasonal", "kswin") else self._drop
         self._shares_budget = rule.method in ("e_sr", "e_sr_guaranteed") and rule.scope.kind != "all"
         self._near: dict[tuple[ScopeKey, int], float] = {}
         """Evidence of scopes that may be found together with others."""
@@ -140,7 +141,8 @@ class RuleWatch:
         for number, detector in enumerate(scope.detectors):
             found = detector.update(value, now_ms)
             if found is not None:
-                said.append(self._begin(scope, found))
+                if self._is_worth(found):
+                    said.append(self._begin(scope, found))
                 break
             if self._shares_budget:
                 together = list(self._together(scope, number, detector, now_ms))
@@ -195,6 +197,11 @@ class RuleWatch:
             scope.detectors, scope.level = self._new_detectors()
         return [Said(end, scope, self._figures(breach))]
 
+    def _is_worth(self, found: Finding) -> bool:
+        """Whether a change is half as large as must be found. Of what hardly ever goes wrong, e-processes also find
+        changes that nobody wants to hear of, or none: so often as the budget allows."""
+        return self._breach_drop is None or abs(found.level - found.baseline) >= self._breach_drop / 2.0
+
     def _begin(self, scope: ScopeState, found: Finding) -> Said:
         drop = self._drop if not self._is_fixed and self.rule.method not in ("seasonal", "kswin") else None
         scope.breach = Breach.of(found, drop=drop, resolve_after_ms=self._resolve_after_ms, is_limit=self._is_fixed)
@@ -243,7 +250,9 @@ class RuleWatch:
             together = self.scopes[found_key]
             concluding = together.detectors[number]
             assert isinstance(concluding, EDetector), "only e-processes share their budget"
-            yield self._begin(together, concluding.conclude(now_ms))
+            found = concluding.conclude(now_ms)
+            if self._is_worth(found):
+                yield self._begin(together, found)
 
     def _replan(self, now_ms: int) -> None:
         """Plan for the volume and level as they are, if they have moved far enough."""

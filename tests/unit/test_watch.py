@@ -42,6 +42,11 @@ class TestBreach:
     def test_nothing_while_nothing_changes(self) -> None:
         assert told(watching(rule()), falling(DROP)) == []
 
+    def test_a_change_too_small_to_matter_is_none(self) -> None:
+        watch = watching(rule("invalid_share", scope="all"))
+        assert told(watch, [answer(number) for number in range(5_000)]) == [], "nothing was refused"
+        assert watch.take(batch(refused=(Refused(5_000, 0),))) == [], "one of thousands"
+
     def test_min_count(self) -> None:
         assert told(watching(rule(min_count=1_000)), falling()) == []
 

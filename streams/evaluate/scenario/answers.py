@@ -52,6 +52,8 @@ class Columns:
     """Class, or of free text the number of the text."""
     truth: Ints
     """Class of a gold task; -1 of others."""
+    believed: Ints
+    """Class that is known or believed of the task once it has all of its answers, two at least; -1 without."""
     gold_correct: Ints
     agrees: Ints
     is_covered: Ints
@@ -120,6 +122,7 @@ def draw_answers(
         task=task,
         label=label,
         truth=np.where(gold, truth, -1),
+        believed=np.where(gold, truth, columns[6][task]) if kind.classes else np.full(count, -1),
         gold_correct=np.where(gold, right.astype(np.int64), UNKNOWN),
         agrees=columns[0],
         is_covered=told(np.abs(residual) < _COVERED_90),
@@ -162,7 +165,9 @@ def _work(
         if not len(rows):
             continue
         shape = (len(rows), int(wanted[rows].max()))
-        seconds = pace[rows, None] * np.exp(generator.normal(0.0, _NOISE, shape))
+        seconds = pace[rows, None] * np.exp(
+            _NOISE * people.unsteady[own.labeler[rows], None] * generator.normal(0.0, 1.0, shape)
+        )
         ends = np.cumsum(seconds + generator.exponential(_GAP_SECONDS, shape), axis=1)
         row, place = np.nonzero(ends < lasts[rows, None])
         session = rows[row]
@@ -181,13 +186,17 @@ def _work(
 
 
 def _tasks(count: int, overlap: int, generator: np.random.Generator) -> Ints:
-    """Positions of each task's answers in order, shape (tasks, overlap); -1 where one is still to come.
+    """Positions of each task's answers in order, shape (tasks, overlap); -1 where there is none (yet).
 
-    Answers go round the open tasks, so those of one task are minutes apart, and of different people mostly.
+    Answers go round the open tasks, so those of one task are minutes apart, and of different people mostly. Some tasks
+    wait for their first answer while others wait for their last.
     """
-    blocks = -(-count // (_OPEN_TASKS * overlap))
-    places = np.arange(blocks * _OPEN_TASKS * overlap).reshape(blocks, overlap, _OPEN_TASKS)
-    grid = generator.permuted(places, axis=2).transpose(0, 2, 1).reshape(-1, overlap)
+    rounds = -(-count // _OPEN_TASKS)
+    places = generator.permuted(np.arange(rounds * _OPEN_TASKS).reshape(rounds, _OPEN_TASKS), axis=1)
+    slots = np.full((_OPEN_TASKS, (rounds // overlap + 2) * overlap), count, dtype=np.int64)
+    for slot, phase in enumerate(generator.integers(0, overlap, _OPEN_TASKS).tolist()):
+        slots[slot, phase : phase + rounds] = places[:, slot]
+    grid = np.sort(slots.reshape(-1, overlap), axis=1)
     found: Ints = np.where(grid < count, grid, -1)
     return found[found[:, 0] >= 0]
 
@@ -309,8 +318,10 @@ def _considered(
     label: Ints,
     truths: Ints,
     is_gold: Flags,
-) -> tuple[Ints, Floats, Ints, Ints, Ints, Ints]:
+) -> tuple[Ints, Floats, Ints, Ints, Ints, Ints, Ints]:
     """Agreement, confidence, peers, peers that agree; of gold tasks the last answer, and whether consensus is right.
+
+    And of every task what is believed in the end.
 
     Beliefs weigh labelers by their usual accuracy, as a one-coin model that has learned it does.
     """
@@ -320,7 +331,7 @@ def _considered(
     peers, agreeing = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     empty = np.empty(0, dtype=np.int64)
     if not classes or not count:
-        return agrees, confidence, peers, agreeing, empty, empty
+        return agrees, confidence, peers, agreeing, empty, empty, empty
     prior = np.log(np.array(list(kind.classes.values())) / sum(kind.classes.values()))
     weight = np.log((1.0 - people.error) / people.error * (classes - 1))
     belief = np.tile(prior, (len(tasks), 1))
@@ -350,4 +361,8 @@ def _considered(
     golds = np.nonzero(is_gold)[0]
     last = tasks[golds].max(axis=1)
     is_right = (belief[golds].argmax(axis=1) == truths[golds]).astype(np.int64)
-    return agrees, confidence, peers, agreeing, last, is_right
+    has_peers = np.zeros(len(tasks), dtype=np.bool_)
+    for place in range(tasks.shape[1]):
+        has_peers |= (tasks[:, place] >= 0) & (peers[tasks[:, place]] > 0)
+    believed = np.where(has_peers, belief.argmax(axis=1), -1)
+    return agrees, confidence, peers, agreeing, last, is_right, believed

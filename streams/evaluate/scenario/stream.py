@@ -50,13 +50,6 @@ class TrueIncident(NamedTuple):
     right: float
 
 
-class Step(NamedTuple):
-    """One message, and for each of its answers the class of its gold task (empty of others)."""
-
-    batch: Measurements
-    true_classes: list[str]
-
-
 @dataclass(frozen=True)
 class Run:
     """Everything of one seed. Iterate as often as needed."""
@@ -70,10 +63,12 @@ class Run:
     answers: int
     labelers: int
     segments: tuple[Segment, ...]
-    _columns: dict[str, npt.NDArray[Any]]
-    _bounds: dict[str, Ints]
+    columns: dict[str, npt.NDArray[Any]]
+    """Items of each kind by source partition and time, one a position."""
+    bounds: dict[str, Ints]
+    """Of each kind, where every partition's steps begin."""
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[Measurements]:
         return _steps(self)
 
     @property
@@ -158,6 +153,7 @@ def _joined(
             names[part.label] if classes else np.array([f"{number:02d}-{n:x}" for n in part.label], dtype=object),
         )
         add("true_class", names[part.truth])
+        add("believed", names[part.believed])
         add("is_free", np.full(len(partition), not classes))
         for name in ("labeler", "seconds", "forecast", "confidence", "peers", "peers_agreeing"):
             add(name, getattr(part, name))
@@ -179,8 +175,9 @@ def _joined(
     columns["refused_ms"] = columns["answer_ms"][refused]
     columns["refused_partition"] = columns["answer_partition"][refused]
     groups = {
-        "answer": ("segment", "label", "true_class", "is_free", "labeler", "seconds", "forecast", "confidence", "peers",
-                   "peers_agreeing", "gold_correct", "agrees", "is_covered", "is_too_fast", "is_too_slow", "is_late"),
+        "answer": ("segment", "label", "true_class", "believed", "is_free", "labeler", "seconds", "forecast",
+                   "confidence", "peers", "peers_agreeing", "gold_correct", "agrees", "is_covered", "is_too_fast",
+                   "is_too_slow", "is_late"),
         "review": ("review_segment", "review_labeler", "is_rejected"),
         "settled": ("settled_segment", "settled_confidence", "settled_right"),
         "refused": (),
@@ -210,22 +207,22 @@ def _number(columns: dict[str, npt.NDArray[Any]], groups: tuple[str, ...], parti
         first += count
 
 
-def _steps(run: Run) -> Iterator[Step]:
+def _steps(run: Run) -> Iterator[Measurements]:
     """Messages, minute by minute, one of each source partition; empty ones are heartbeats."""
     partitions = run.scenario.partitions
     watermarks = [run.start_ms] * partitions
     last_ms = [0] * partitions
-    for step in range(len(run._bounds["answer"][0]) - 1):
+    for step in range(len(run.bounds["answer"][0]) - 1):
         now_ms = run.start_ms + (step + 1) * STEP_MS
         for partition in range(partitions):
-            ranges = {name: slice(*of[partition, step : step + 2].tolist()) for name, of in run._bounds.items()}
-            answers, used, true_classes = _answers(run, ranges["answer"])
+            ranges = {name: slice(*of[partition, step : step + 2].tolist()) for name, of in run.bounds.items()}
+            answers, used = _answers(run, ranges["answer"])
             for name in ("answer", "review"):
-                items = run._columns[f"{name}_ms"][ranges[name]]
+                items = run.columns[f"{name}_ms"][ranges[name]]
                 if len(items):
                     watermarks[partition] = max(watermarks[partition], int(items[-1]))
                     last_ms[partition] = max(last_ms[partition], int(items[-1]) + TRANSIT_MS)
-            batch = Measurements.model_construct(
+            yield Measurements.model_construct(
                 app_id=APP_ID,
                 source_partition=partition,
                 sent_ms=now_ms + TRANSIT_MS,
@@ -236,11 +233,10 @@ def _steps(run: Run) -> Iterator[Step]:
                 answers=answers,
                 **_others(run, ranges, used),
             )
-            yield Step(batch, true_classes)
 
 
-def _answers(run: Run, place: slice) -> tuple[tuple[Answer, ...], tuple[Segment, ...], list[str]]:
-    columns = run._columns
+def _answers(run: Run, place: slice) -> tuple[tuple[Answer, ...], tuple[Segment, ...]]:
+    columns = run.columns
     used, local = np.unique(columns["segment"][place], return_inverse=True)
     flags = [_TRUTH_VALUES[columns[name][place]].tolist() for name in ("gold_correct", "agrees", "is_covered")]
     odd = [_TRUTH_VALUES[columns[name][place]].tolist() for name in ("is_too_fast", "is_too_slow")]
@@ -262,12 +258,12 @@ def _answers(run: Run, place: slice) -> tuple[tuple[Answer, ...], tuple[Segment,
         strict=True,
     )
     segments = tuple(run.segments[n] for n in used.tolist())
-    return tuple(map(Answer._make, rows)), segments, columns["true_class"][place].tolist()
+    return tuple(map(Answer._make, rows)), segments
 
 
 def _others(run: Run, ranges: dict[str, slice], used: tuple[Segment, ...]) -> dict[str, Any]:
     """Reviews, settled tasks and refused messages; segments they alone are in are added to the batch's."""
-    columns = run._columns
+    columns = run.columns
     segments = list(used)
 
     def local(name: str, place: slice) -> list[int]:

@@ -28,6 +28,7 @@ _SECOND_PROJECT: Final = 0.3
 _SECOND_SHARE: Final = 0.25
 _LATE_HOURS: Final = 0.25
 _PACE_SPREAD: Final = 0.2
+_UNSTEADY: Final = 0.05
 
 
 class Window(NamedTuple):
@@ -51,6 +52,8 @@ class Workforce:
     """Share of wrong answers, once they know the work, to tasks of mean difficulty."""
     pace: Floats
     """Handling time relative to others', the vendor's included."""
+    unsteady: Floats
+    """How much more their handling times vary than forecasts think, as a factor."""
     offset_ms: Ints
     """Of local time from UTC."""
     home: Ints
@@ -126,6 +129,7 @@ def draw_workforce(scenario: Scenario, changes: list[Window], generator: np.rand
         columns["vendor"] += [number] * count
         columns["error"] += generator.beta(mean * worth, (1.0 - mean) * worth, count).clip(0.005, 0.5).tolist()
         columns["pace"] += (vendor.pace * np.exp(generator.normal(0.0, _PACE_SPREAD, count))).tolist()
+        columns["unsteady"] += np.exp(generator.normal(0.0, _UNSTEADY, count)).tolist()
         columns["offset_ms"] += [_offset_ms(vendor.time_zone, scenario.start)] * count
         columns["home"] += home.tolist()
         columns["second"] += np.where(has_second, second, -1).tolist()
