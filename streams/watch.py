@@ -225,7 +225,7 @@ def verdict_messages(app_id: str, before_ms: int, clock_ms: int, told: Sequence[
 
     It is only moved on by the last of them: before that not everything was said.
     """
-    value = Verdicts(app_id=app_id, clock_ms=clock_ms, verdicts=tuple(told)).model_dump_json().encode()
+    value = Verdicts(app_id=app_id, clock_ms=clock_ms, verdicts=tuple(told)).model_dump_json(by_alias=True).encode()
     if len(value) <= MAX_MESSAGE_BYTES or len(told) < 2:
         return [Message(ALERTS.name, _PARTITION, None, value)]
     middle = len(told) // 2

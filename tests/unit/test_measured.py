@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.measurements import measure
 from schemas.measurements import MAX_ITEMS, Answer, LateTruth, MeasurementMessage, Measurements, ReviewMeasured
 from schemas.rows import ConfidenceOutcomeRow
 from streams import measured as measured_module
@@ -238,3 +239,9 @@ class TestPacking:
 
     def test_limits_are_the_schemas(self) -> None:
         assert measured_module.MAX_ITEMS == MAX_ITEMS
+
+
+def test_the_benchmark_reads_what_it_writes() -> None:
+    cost = measure(60, iter(range(0, 60_000_000, 1_000)).__next__)
+    assert 100 < cost.bytes < 250
+    assert cost.score_us == cost.write_us == cost.read_us == 1 / 60
