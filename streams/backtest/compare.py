@@ -27,9 +27,11 @@ class Difference(NamedTuple):
         return self.tried.fired_ms - self.other.fired_ms
 
     @property
-    def fired_ms(self) -> int:
-        """When it first fires under either."""
-        return min(one.fired_ms for one in (self.tried, self.other) if one is not None)
+    def shown(self) -> Fired:
+        """As it is under the rules that are tried, if it is."""
+        fired = self.tried or self.other
+        assert fired is not None, "it is of one of the two at least"
+        return fired
 
 
 def compare(tried: Sequence[Fired], other: Sequence[Fired], end_ms: int) -> list[Difference]:
@@ -42,7 +44,7 @@ def compare(tried: Sequence[Fired], other: Sequence[Fired], end_ms: int) -> list
         for one in alerts:
             sides.setdefault(one.key, ([], []))[number].append(one)
     found = [pair for side in sides.values() for pair in _pairs(*side, end_ms)]
-    return sorted(found, key=lambda one: (one.fired_ms, KINDS.index(one.kind)))
+    return sorted(found, key=lambda one: (one.shown.fired_ms, KINDS.index(one.kind)))
 
 
 def _pairs(tried: list[Fired], other: list[Fired], end_ms: int) -> Iterator[Difference]:

@@ -56,7 +56,7 @@ def draw(result: Backtest, incidents: Sequence[Incident], path: Path) -> None:
     axes.grid(axis="x", color="#dddddd", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     axes.set_title(_plain(f"Alerts that {result.tried.name} would have fired (event time, UTC)"), loc="left")
-    _legend(axes, result, with_incidents=bool(incidents))
+    _legend(figure, result, with_incidents=bool(incidents))
     figure.savefig(path, format="png", dpi=110)
 
 
@@ -76,7 +76,7 @@ def _colour(fired: Fired) -> str:
     return _HELD if fired.told_ms is None else _COLOURS[fired.alert.rule.severity]
 
 
-def _legend(axes: Any, result: Backtest, *, with_incidents: bool) -> None:
+def _legend(figure: Any, result: Backtest, *, with_incidents: bool) -> None:
     from matplotlib.patches import Patch
 
     severities = {rule.severity for rule in result.tried.rules}
@@ -86,7 +86,7 @@ def _legend(axes: Any, result: Backtest, *, with_incidents: bool) -> None:
         shown.append(Patch(color=_OTHER, label=_plain(f"against {result.other.name}")))
     if with_incidents:
         shown.append(Patch(color=_INCIDENT, alpha=0.5, label="incident"))
-    axes.legend(handles=shown, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(shown), frameon=False)
+    figure.legend(handles=shown, loc="outside lower left", ncols=len(shown), frameon=False)
 
 
 def _plain(text: str) -> str:

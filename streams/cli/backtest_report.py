@@ -104,8 +104,7 @@ def _alerts(result: Backtest) -> Table:
     if result.other is not None:
         table.add_column(Text(f"against {printable(result.other.name)}"))
     for one in found[:_SHOWN]:
-        fired = one.tried or one.other
-        assert fired is not None, "a difference has at least one side"
+        fired = one.shown
         cells = [
             _minute(fired.fired_ms),
             fired.key.rule,
@@ -153,7 +152,7 @@ def _rules(result: Backtest) -> Table:
         counts = by_week.get(name, [])
         cells = [
             f"{sum(counts):,}",
-            f"{sum(counts) / result.weeks:.2g}" if result.weeks else "-",
+            _rate(sum(counts), result),
             budgets.get(name, "-"),
         ]
         if result.other is not None:
@@ -193,7 +192,7 @@ def _print_scores(console: Console, result: Backtest, scores: Scores, other: Sco
     if table.row_count:
         console.print(table)
     if scores.outside:
-        click.echo(f"{scores.outside:,} incidents began before or after, and are not judged.")
+        click.echo(f"Not judged, because they began before or after: {scores.outside:,}.")
     click.echo(_scored(result, result.tried, scores))
     if other is not None and result.other is not None:
         click.echo(_scored(result, result.other, other))
@@ -204,9 +203,14 @@ def _scored(result: Backtest, ran: Ran, scores: Scores) -> str:
     parts = [f"{found} of {len(scores.found)} incidents found{_share('recall', scores.recall)}"]
     if scores.delay_ms is not None:
         parts.append(f"told after {duration(int(scores.delay_ms))} (median)")
-    rate = f" ({len(scores.false) / result.weeks:.2g} a week)" if result.weeks else ""
+    rate = f" ({_rate(len(scores.false), result)} a week)" if result.weeks >= 1 else ""
     parts.append(f"{len(scores.false)} of {scores.told} alerts false{rate}{_share('precision', scores.precision)}")
     return f"{printable(ran.name)}: {'; '.join(parts)}."
+
+
+def _rate(count: int, result: Backtest) -> str:
+    """Of less than a week nobody can tell."""
+    return f"{count / result.weeks:.2g}" if result.weeks >= 1 else "-"
 
 
 def _share(name: str, value: float | None) -> str:

@@ -73,7 +73,7 @@ class TestOutput:
             "1 of 2 incidents found, recall 50 %",
             "1 of 2 alerts false",
             "missed",
-            "1 incidents began before or after",
+            "because they began before or after: 1.",
         ):
             assert words in said, (words, said)
         assert "history begins at" in result.stderr
