@@ -99,10 +99,12 @@ def whom(fired: Fired) -> str:
 
 def _alerts(result: Backtest) -> Table:
     """Those that would have fired; beside other rules also those that would not have."""
-    table = Table("fired (UTC)", "rule", "who", "what", "told", "lasted", title="Alerts that would have fired")
+    table = Table(title="Alerts that would have fired")
+    for heading in ("fired (UTC)", "rule", "who", "what", "told", "lasted"):
+        table.add_column(heading, overflow="fold")
     found = result.differences or [Difference("new", one, None) for one in result.tried.fired]
     if result.other is not None:
-        table.add_column(Text(f"against {printable(result.other.name)}"))
+        table.add_column(Text(f"against {printable(result.other.name)}"), overflow="fold")
     for one in found[:_SHOWN]:
         fired = one.shown
         cells = [
