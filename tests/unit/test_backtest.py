@@ -179,6 +179,11 @@ class TestAlerts:
         result, _ = tried_on(measured(), rules(more=", for: 12h"))
         assert (result.tried.fired, result.tried.calmed) == ([], 2)
 
+    def test_that_must_last_fire_though_nothing_more_is_said(self) -> None:
+        result, _ = tried_on(measured(), rules(more=", for: 30m"), Span(0, at(BAD[0][1])))
+        (fired,) = result.tried.fired
+        assert fired.fired_ms == fired.alert.began_ms + 30 * 60_000
+
     def test_in_quiet_hours_fire_and_are_told_later(self) -> None:
         result, _ = tried_on(measured(), rules(more=', schedule: {quiet_hours: [{from: "00:00", to: "23:59"}]}'))
         assert len(result.tried.fired) == 2
