@@ -150,7 +150,7 @@ def test_without_a_usable_file_the_shipped_rules_hold(deployment: Deployment, tm
 def test_a_drop_comes_out_as_a_verdict_and_a_finding(deployment: Deployment, tmp_path: Path) -> None:
     client = deployment.database("drop")
     path = tmp_path / "thresholds.yaml"
-    path.write_text(rules(0.1).replace("labeler,", "segment,"))
+    path.write_text(shipped().text)
     worker = deployment.start_worker("drop", "drop", LABELWATCH_RULES__FILE=str(path))
     worker.wait_for("rules.in_force")
     deployment.produce(answers(10_000, 3_000))
@@ -165,7 +165,7 @@ def test_a_drop_comes_out_as_a_verdict_and_a_finding(deployment: Deployment, tmp
     told = [a.labeler_id for batch in batches if isinstance(batch, Measurements) for a in batch.answers]
     assert len(told) == wanted
     found = client.query("SELECT rule, scope, direction, level < baseline FROM findings_current").result_rows
-    assert ("gold", "segment", "down", True) in found
+    assert ("segment-gold-accuracy", "segment", "down", True) in found
     said = alerts(deployment, "drop")
     numbers = [verdict.number for one in said for verdict in one.verdicts]
     assert numbers == list(range(1, len(numbers) + 1))
