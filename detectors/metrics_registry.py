@@ -142,8 +142,8 @@ _ALL: Final = (
         "Share of answers that repeat, word for word, what the labeler said to another task (free text and spans).",
     ),
     _answers(
-        "constant_answer_share", "up", "answers", 0.4, 0.2,
-        "Share of answers that equal the labeler's previous one: near 1, the same is answered whatever is asked.",
+        "constant_answer_share", "up", "pairs", 0.4, 0.2,
+        "Share of pairs of successive answers that are equal: near 1, the same is answered whatever is asked.",
         scopes=("labeler",),
     ),
     _answers(

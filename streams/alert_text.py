@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
-from detectors.explain import Summary, Verdict
+from detectors.explain import Dimension, Summary, Verdict
 from detectors.metrics_registry import METRICS
 from schemas.thresholds import MetricName, Severity
 from streams.alert_page import page_url
-from streams.explanations.question import Judged
+from streams.explanations import Judged, Leading, Unexplained, Why
 from streams.safe_text import code, code_block, enumeration, shown
 
 MAX_TITLE: Final = 100
@@ -57,6 +57,8 @@ class AlertFacts:
     why: Summary | None = None
     based_on: Judged = "as asked"
     """What ``why`` rests on."""
+    leading: tuple[Leading, ...] = ()
+    """Values that contribute most, by dimension."""
     unexplained: str = ""
     """Why there is no ``why``."""
     affected_tasks: int | None = None
@@ -85,6 +87,21 @@ class AlertFacts:
                 "at_ms": self.at_ms,
             },
         )
+
+
+def with_why(facts: AlertFacts, found: Why | Unexplained) -> AlertFacts:
+    """The facts with what was found out about the cause."""
+    if isinstance(found, Unexplained):
+        return replace(facts, why=None, leading=(), affected_tasks=None, unexplained=found.reason)
+    return replace(
+        facts,
+        why=found.explanation.summary(facts.metric, facts.since_ms),
+        based_on=found.based_on,
+        leading=found.leading(),
+        unexplained="",
+        affected_tasks=None if found.affected is None else found.affected.tasks,
+        affected_query=None if found.affected is None else found.affected.query,
+    )
 
 
 class Message(NamedTuple):
@@ -130,7 +147,7 @@ def _plain_block(text: str) -> str:
 
 def _title(facts: AlertFacts) -> str:
     head = {"firing": facts.severity.upper(), "resolved": "RESOLVED", "withdrawn": "WITHDRAWN"}[facts.state]
-    for most in (60, 24, 12, 8):
+    for most in (60, 24, 12, 8, 4):
         title = f"{head} {_change(facts, shown, most)}"
         if len(title) <= MAX_TITLE:
             return title
@@ -182,6 +199,11 @@ def _explained(facts: AlertFacts, show: _Show) -> Iterator[tuple[str, str]]:
         return
     share = f", {_share(why.share)}" if why.verdict not in (Verdict.UNCLEAR, Verdict.MIX) else ""
     yield "Who", f"{_who(why, show)}{share}."
+    named = {one.value for one in why.named}
+    also = [one for one in facts.leading if one.value not in named]
+    if also:
+        said = (f"{_DIMENSIONS[one.dimension]} {show(one.value)} ({one.share * 100:.0f} %)" for one in also)
+        yield "Most of it", f"{', '.join(said)}."
     if why.without is not None and why.without.in_band:
         level = levels(facts.metric, why.without.metric, why.before)[0]
         who = enumeration(why.without.values, show)
@@ -299,6 +321,13 @@ METRIC_WORDS: Final[dict[MetricName, str]] = {
     "lag_seconds": "lag",
 }
 """Where they are not the metric's name with spaces."""
+_DIMENSIONS: Final[dict[Dimension, str]] = {
+    "labeler": "labeler",
+    "vendor": "vendor",
+    "task_type": "task type",
+    "true_class": "class",
+    "hour": "hour (UTC) from",
+}
 _ADVICE: Final[dict[Verdict, str]] = {
     Verdict.LABELERS: "Look at their latest answers; pause them if they are bad, and have affected tasks done again.",
     Verdict.VENDOR: "Ask the vendor what changed (people, training, tool).",

@@ -36,8 +36,9 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 #: Names in docker-compose.yml's own .env that look like a setting with an underscore missing.
 COMPOSE_VARIABLES = frozenset({f"{PREFIX}LOG_LEVEL"})
 
-#: What makes of an application's id the name under which LABELERS keeps its state.
+#: What makes of an application's id the names under which LABELERS and WATCH keep their state.
 LABELERS_SUFFIX = ".labelers"
+WATCH_SUFFIX = ".watch"
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -167,6 +168,15 @@ class ReliabilitySettings(_Section):
     """Labelers that have not answered for so long are forgotten."""
 
 
+class RulesSettings(_Section):
+    """Where the rules are that decide who is told of what."""
+
+    file: Path | None = None
+    """``thresholds.yaml``, looked at again and again while workers run. None: the rules that labelwatch comes with."""
+    poll_seconds: Annotated[float, Field(gt=0, le=3_600)] = 2.0
+    """How often. A change is in force after two looks that find it the same."""
+
+
 class ProjectSettings(_Section):
     """What is declared about one project."""
 
@@ -180,7 +190,8 @@ class WorkerSettings(_Section):
     """How a worker runs."""
 
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "labelwatch"
-    """Kafka consumer group, and the name under which state is kept; that of LABELERS under it and ``.labelers``."""
+    """Kafka consumer group, and the name under which state is kept; that of LABELERS and WATCH under it and
+    ``.labelers`` or ``.watch``."""
     instance_id: str | None = None
     """Static group membership: set to the pod's name so that a restart does not rebalance."""
     checkpoint_seconds: Seconds = 2.0
@@ -194,7 +205,7 @@ class WorkerSettings(_Section):
     @field_validator("app_id")
     @classmethod
     def _no_state_of_others(cls, app_id: str) -> str:
-        if app_id.endswith(LABELERS_SUFFIX):
+        if app_id.endswith((LABELERS_SUFFIX, WATCH_SUFFIX)):
             raise ValueError(f"{app_id!r} would be the name of another application's state; end it otherwise")
         return app_id
 
@@ -221,6 +232,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     pipeline: PipelineSettings = PipelineSettings()
     reliability: ReliabilitySettings = ReliabilitySettings()
+    rules: RulesSettings = RulesSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

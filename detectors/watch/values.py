@@ -16,9 +16,12 @@ REMEMBERED: Final = 64
 class Habits:
     """What a labeler answered last, in one label space: whether answers repeat themselves.
 
+    Answers of a class are compared in pairs that do not overlap: else one answer would count in two values, and these
+    would say the same together. Free text is compared with all that is remembered.
+
     >>> habits = Habits()
-    >>> [habits.see("cat", is_free=False) for _ in range(2)], habits.see("dog", is_free=False)
-    ([None, True], False)
+    >>> [habits.see(label, is_free=False) for label in ("cat", "cat", "cat", "dog")]
+    [None, True, None, False]
     >>> [habits.see(text, is_free=True) for text in ("a", "b", "a")]
     [False, False, True]
     """
@@ -31,14 +34,17 @@ class Habits:
         self._texts: deque[str] = deque(texts, REMEMBERED)
 
     def see(self, label: str, *, is_free: bool) -> bool | None:
-        """Whether an answer repeats: the previous one, or as free text any that is remembered; None of the first."""
+        """Whether an answer repeats another one; None of the first of a pair."""
         if is_free:
             repeats = label in self._texts
             if not repeats:
                 self._texts.append(label)
             return repeats
-        last, self._last = self._last, label
-        return None if last is None else last == label
+        if self._last is None:
+            self._last = label
+            return None
+        last, self._last = self._last, None
+        return last == label
 
     def dump(self) -> list[Any]:
         """As plain values."""

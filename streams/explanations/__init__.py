@@ -3,7 +3,7 @@
 from streams.explanations.affected import Affected, Suspects
 from streams.explanations.cells import Cells, CellsError
 from streams.explanations.clickhouse import ClickHouseCells
-from streams.explanations.explained import Unexplained, Why, why
+from streams.explanations.explained import Leading, Unexplained, Why, why
 from streams.explanations.question import EXPLAINED, Judged, Question
 from streams.explanations.recorder import Recorder
 
@@ -14,6 +14,7 @@ __all__ = [
     "CellsError",
     "ClickHouseCells",
     "Judged",
+    "Leading",
     "Question",
     "Recorder",
     "Suspects",

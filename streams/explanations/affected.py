@@ -62,13 +62,18 @@ class Affected:
     """SQL that lists them, with the values in it."""
 
 
-def suspects_of(metric: MetricName, why: Explanation) -> Suspects | None:
+def suspects_of(question: Question, why: Explanation) -> Suspects | None:
     """Whose labels an explanation makes suspect; None where it blames no labels.
 
-    A pair of classes makes the answer suspect that is given for the other; of a class, those it is taken for.
+    Of an alert of one labeler that is always this one. A pair of classes makes the answer suspect that is given for the
+    other; of a class, those it is taken for.
     """
     cause = why.cause
-    if metric not in ABOUT_LABELS or cause.verdict in (Verdict.MIX, Verdict.UNCLEAR):
+    if question.metric not in ABOUT_LABELS:
+        return None
+    if question.labeler_id:
+        return Suspects((question.labeler_id,))
+    if cause.verdict in (Verdict.MIX, Verdict.UNCLEAR):
         return None
     named = {one.dimension: one.value for one in reversed(cause.named)}
     vendor, task_type = named.get("vendor", ""), named.get("task_type", "")

@@ -11,8 +11,7 @@ from streams.explanations.affected import Affected, Suspects, list_query, list_s
 from streams.explanations.cells import TOO_MANY, CellsError
 from streams.explanations.grouping import DETAILS, MAX_GROUPS, Detail, Group, rows_of
 from streams.explanations.measures import measure_of
-from streams.explanations.question import Judged, Period, Question, enough_before, is_mean
-from streams.explanations.recorder import REVIEWED_WITHIN_MS
+from streams.explanations.question import REVIEWED_WITHIN_MS, Judged, Period, Question, enough_before, is_mean
 from streams.explanations.sql_text import Parameters, among_sql, expression_sql
 from streams.settings import ClickHouseSettings
 from streams.sinks.connection import connect_async

@@ -7,9 +7,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from detectors.explain import Explanation, Row, Totals, Verdict, explain
+from detectors.explain import DIMENSIONS, Dimension, Explanation, Row, Totals, Verdict, explain
 from streams.explanations.affected import Affected, suspects_of
 from streams.explanations.cells import Cells, CellsError
 from streams.explanations.question import Judged, Question, can_explain
@@ -19,6 +19,18 @@ FEW_GOLDS: Final = 100
 SEEN_SHARE: Final = 0.4
 """Of the change in gold accuracy, that consensus must show to be believed: where all err alike, the consensus errs with
 them and hardly falls (measured: a third at most where a guideline changed, half and more where labelers got worse)."""
+
+LEADING_SHARE: Final = 0.25
+"""Of the change, that is worth a word in a message."""
+
+
+class Leading(NamedTuple):
+    """The value of a dimension that contributes most to the change."""
+
+    dimension: Dimension
+    value: str
+    share: float
+    """Of the change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,17 @@ class Why:
     """Which of the two names the cause."""
     affected: Affected | None
     """None where the cause makes no labels suspect."""
+
+    def leading(self) -> tuple[Leading, ...]:
+        """Of each dimension that tells answers apart, the value that contributes most, if it is beyond chance."""
+        found = []
+        for dimension in DIMENSIONS:
+            known = [one for one in self.explanation.contributions[dimension] if one.value and one.after.weight]
+            if len(known) > 1:
+                most = max(known, key=lambda one: (one.share, one.value))
+                if most.beyond_chance and most.share >= LEADING_SHARE:
+                    found.append(Leading(dimension, most.value, most.share))
+        return tuple(found)
 
     @property
     def explanation(self) -> Explanation:
@@ -63,7 +86,7 @@ async def why(question: Question, cells: Cells) -> Why | Unexplained:
         found = judged if based_on == "by consensus" else asked
         if found is None:
             return Unexplained("there are no answers before the change, or none since, to compare")
-        suspects = suspects_of(question.metric, found)
+        suspects = suspects_of(question, found)
         affected = None if suspects is None else await cells.affected(question, suspects)
     except CellsError as error:
         return Unexplained(str(error))

@@ -18,6 +18,8 @@ AFTER_HOURS: Final = 168
 """An alert that lasts longer is explained by its latest week."""
 BEFORE_ANSWERS: Final = 500_000
 """Answers before that are enough: fewer hours are taken where a week holds more."""
+REVIEWED_WITHIN_MS: Final = 7 * 24 * HOUR_MS
+"""How long before its review an answer may have been given."""
 
 Judged = Literal["as asked", "by consensus"]
 """Whether answers count by the metric itself, or by whether they are what is now believed of their tasks."""

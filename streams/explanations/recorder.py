@@ -12,14 +12,20 @@ from streams.explanations.affected import Affected, Suspects, list_query, rests_
 from streams.explanations.cells import TOO_MANY, CellsError
 from streams.explanations.grouping import DETAILS, MAX_GROUPS, Detail, Group, hour_text, rows_of
 from streams.explanations.measures import Seen, measure_of
-from streams.explanations.question import BEFORE_HOURS, HOUR_MS, Judged, Period, Question, enough_before, is_mean
+from streams.explanations.question import (
+    BEFORE_HOURS,
+    HOUR_MS,
+    REVIEWED_WITHIN_MS,
+    Judged,
+    Period,
+    Question,
+    enough_before,
+    is_mean,
+)
 from streams.sinks.tables import identity_of
 
 MAX_ANSWERS: Final = 1_000_000
 """About 1 GB."""
-REVIEWED_WITHIN_MS: Final = 7 * 24 * HOUR_MS
-"""How long before its review an answer may have been given."""
-
 _score_id, _review_id = identity_of("annotation_scores"), identity_of("reviews")
 
 

@@ -135,7 +135,9 @@ def plain(rows: list[Row]) -> dict[tuple[str, ...], tuple[Any, ...]]:
     def numbers(totals: Totals) -> tuple[Any, ...]:
         return tuple(None if number is None else pytest.approx(number, rel=1e-12) for number in totals)
 
-    found = {(*row[:2], *row[4:]): (*numbers(row.before), *numbers(row.after)) for row in rows}
+    found: dict[tuple[str, ...], tuple[Any, ...]] = {
+        (*row[:2], *row[4:]): (*numbers(row.before), *numbers(row.after)) for row in rows
+    }
     assert len(found) == len(rows)
     return found
 

@@ -13,8 +13,10 @@ from detectors.explain import Row, Totals, Verdict, explain
 from detectors.explain.counterfactual import Without
 from detectors.explain.explanation import Named, Summary
 from detectors.metrics_registry import METRICS
+from schemas.thresholds import MetricName
 from streams.alert_page import PAGE_FIELDS, PageTemplate, check_page_template, page_url
-from streams.alert_text import MAX_QUERY, AlertFacts, State, duration, message
+from streams.alert_text import MAX_QUERY, AlertFacts, State, duration, message, with_why
+from streams.explanations import Affected, Leading, Unexplained, Why
 from streams.safe_text import code_block, enumeration, shown
 from tests.builders import HOSTILE_IDS, START_MS
 
@@ -118,6 +120,15 @@ def test_titles(changes: dict[str, Any], title: str) -> None:
     assert message(facts(**changes)).title == title
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_long_names_leave_room_for_the_figures(metric: MetricName) -> None:
+    long = facts(metric=metric, project_id="x" * 200, vendor_id="y" * 200, labeler_id="z" * 200, task_type="t" * 200)
+    said = message(long).title
+    assert re.search(r" (fell|rose) from \S.* to \S.*\d", said)
+    assert "xxx" in said
+    assert len(said) <= 100
+
+
 def test_what_is_over_says_why_and_asks_for_nothing() -> None:
     said = message(facts(state="withdrawn", reason="late answers changed it", runbook="https://wiki.example/gold"))
     assert "Reason: late answers changed it\n" in said.text
@@ -175,6 +186,20 @@ def test_no_explanation_is_said() -> None:
     assert "Who: no explanation: cannot reach ClickHouse at http: //db:8123.\n" in said.text
 
 
+def test_what_was_found_out_is_said() -> None:
+    rows = [Row(f"w{n}", "v", Totals(200, 184), Totals(100, 40 if n == 3 else 92)) for n in range(4)]
+    leading = (Leading("labeler", "w3", 1.0), Leading("hour", "2026-01-05 07:00", 0.8))
+    found = Why(explain(rows), None, "as asked", Affected(7, "SELECT 1"))
+    said = message(replace(with_why(facts(), found), leading=leading)).text
+    assert (
+        "Who: labeler w3, which is all of the change.\nMost of it: hour (UTC) from 2026-01-05 07:00 (80 %).\n" in said
+    )
+    assert "Affected: 7 tasks rest on these labels. This lists them: \nSELECT 1\n" in said
+    forgotten = message(with_why(with_why(facts(), found), Unexplained("ClickHouse is away"))).text
+    assert "Who: no explanation: ClickHouse is away." in forgotten
+    assert "Affected" not in forgotten
+
+
 def test_odds() -> None:
     assert "odds of about 12 to one that it is no false alarm" in message(facts(odds=12.4)).text
     assert "odds of more than a million to one" in message(facts(odds=1e9)).text
@@ -187,6 +212,7 @@ HOSTILE = (
     "**bold** _it_ ~no~ # head\n\n---\n| a | b |",
     "</code></pre><script>alert(1)</script>",
     "```\nout of the block\n```",
+    "one ` backtick",
     "@everyone @here",
     "\x1b[31mred\x07",
     "\u202egnp.exe",
