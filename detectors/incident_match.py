@@ -7,10 +7,11 @@ What belongs to none is a false alert.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from schemas.incident import Incident, Kind
+from schemas.measurements import Segment
 from schemas.scope import SEGMENT_FIELDS, parse_scope
 from schemas.thresholds import MetricName
 from schemas.times import to_ms
@@ -74,8 +75,19 @@ class Match(NamedTuple):
         return found / len(self.delays_ms) if self.delays_ms else None
 
 
-def match(alerts: Sequence[Fired], incidents: Sequence[Incident], grace_ms: int = GRACE_MS) -> Match:
+def match(
+    alerts: Sequence[Fired],
+    incidents: Sequence[Incident],
+    grace_ms: int = GRACE_MS,
+    segments: Collection[Segment] | None = None,
+) -> Match:
     """Which alerts belong to which incidents.
+
+    Args:
+        alerts: in any order.
+        incidents: in any order.
+        grace_ms: how long after its end an alert may still be about an incident.
+        segments: those that there are. Then a project and a vendor have work in common only if the vendor works on it.
 
     >>> truth = Incident(start="2026-01-09T06:00:00Z", end="2026-01-09T10:00:00Z", kind="vendor", vendor_id="acme")
     >>> ms = to_ms(truth.start)
@@ -87,7 +99,7 @@ def match(alerts: Sequence[Fired], incidents: Sequence[Incident], grace_ms: int 
     of_incident = tuple(
         tuple(
             sorted(
-                (number for number, alert in enumerate(alerts) if belongs(alert, incident, grace_ms)),
+                (number for number, alert in enumerate(alerts) if belongs(alert, incident, grace_ms, segments)),
                 key=lambda number: (alerts[number].at_ms, number),
             )
         )
@@ -102,26 +114,36 @@ def match(alerts: Sequence[Fired], incidents: Sequence[Incident], grace_ms: int 
     return Match(of_incident, false, delays, len(alerts))
 
 
-def belongs(alert: Fired, incident: Incident, grace_ms: int = GRACE_MS) -> bool:
-    """Whether an alert is about an incident."""
+def belongs(
+    alert: Fired, incident: Incident, grace_ms: int = GRACE_MS, segments: Collection[Segment] | None = None
+) -> bool:
+    """Whether an alert is about an incident; see `match`."""
     if not to_ms(incident.start) <= alert.at_ms <= to_ms(incident.end) + grace_ms:
         return False
     shown_by = SHOWN_BY.get(incident.kind)
     if shown_by is not None and alert.metric not in shown_by:
         return False
-    return _meets(alert.scope, incident)
-
-
-def _meets(scope: VerdictScope, incident: Incident) -> bool:
-    """Whether a scope and what was hit have work in common; what either does not tell apart is no difference."""
-    hit = {name: str(getattr(incident, name)) for name in SEGMENT_FIELDS}
-    if any(value and getattr(scope, name) not in ("", value) for name, value in hit.items()):
-        return False
+    scope = alert.scope
     if scope.labeler_id and incident.labeler_ids and scope.labeler_id not in incident.labeler_ids:
         return False
-    expression = parse_scope(scope.text).where
-    if expression is None:
-        return True
-    known = {name: str(getattr(scope, name)) or value for name, value in hit.items()}
-    asked = {name for name, _ in parse_scope(scope.text).names()}
-    return not all(known[name] for name in asked) or expression.matches(known)
+    hit = {name: str(getattr(incident, name)) for name in SEGMENT_FIELDS}
+    if segments is None:
+        both = {name: str(getattr(scope, name)) or value for name, value in hit.items()}
+        return all(value in ("", both[name]) for name, value in hit.items()) and _may_match(scope, both)
+    return any(
+        all(value in ("", hit[name] or value) for name, value in fields.items()) and holds(scope, fields)
+        for fields in (dict(zip(SEGMENT_FIELDS, segment, strict=True)) for segment in segments)
+    )
+
+
+def holds(scope: VerdictScope, segment: Mapping[str, str]) -> bool:
+    """Whether a segment is part of a scope."""
+    return all(getattr(scope, name) in ("", value) for name, value in segment.items()) and parse_scope(
+        scope.text
+    ).matches(segment)
+
+
+def _may_match(scope: VerdictScope, fields: Mapping[str, str]) -> bool:
+    """Whether the scope's expression may hold of fields, of which the empty ones are not known."""
+    parsed = parse_scope(scope.text)
+    return not all(fields[name] for name, _ in parsed.names()) or parsed.matches(fields)

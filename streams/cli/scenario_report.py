@@ -78,15 +78,18 @@ def _false_alerts(played: Sequence[Played], weeks: float) -> Table:
     grace = f"{GRACE_MS // 3_600_000} h"
     caption = (
         f"{len(played)} runs, {weeks:.1f} simulated weeks, {sum(one.answers for one in played):,} answers. False: of no"
-        f" incident, from its start until {grace} after its end. Warm-up included."
+        f" incident, from its start until {grace} after its end. Warm-up included. Stale: of them, found in time, told"
+        " when it was over."
     )
     table = Table(title="False alerts", caption=caption, caption_justify="left", title_justify="left")
     table.add_column("rule")
     table.add_column("alerts", justify="right")
     table.add_column("a week", justify="right")
+    table.add_column("stale", justify="right")
     counts = Counter(told.fired.rule for one in played for told in one.false)
+    stale = Counter(told.fired.rule for one in played for told in one.stale)
     for rule, count in counts.most_common():
-        table.add_row(rule, f"{count:,}", f"{count / weeks:.2f}")
+        table.add_row(rule, f"{count:,}", f"{count / weeks:.2f}", f"{stale[rule]:,}")
     table.add_section()
-    table.add_row("all", f"{counts.total():,}", f"{counts.total() / weeks:.2f}")
+    table.add_row("all", f"{counts.total():,}", f"{counts.total() / weeks:.2f}", f"{stale.total():,}")
     return table

@@ -70,6 +70,14 @@ def test_a_metric_that_cannot_show_it_is_about_something_else() -> None:
     assert "too_fast_share" in SHOWN_BY["speed"] - SHOWN_BY["labelers"]
 
 
+def test_segments_that_do_not_exist_are_not_in_common() -> None:
+    project = fired(scope("project", project_id="q"))
+    assert belongs(project, VENDOR)
+    assert not belongs(project, VENDOR, segments=[("q", "t", "w"), ("p", "t", "v")])
+    assert belongs(project, VENDOR, segments=[("q", "t", "w"), ("q", "t", "v")])
+    assert not belongs(fired(scope('task_type != "t"')), VENDOR, segments=[("p", "t", "v")])
+
+
 def test_one_alert_may_belong_to_several_and_the_first_counts() -> None:
     later = fired(scope("vendor", vendor_id="v"), START + 300)
     sooner = fired(scope("segment", project_id="p", task_type="t", vendor_id="v"), START + 200)

@@ -75,7 +75,7 @@ def told(says: Says, *named: tuple[str, str], **fields: str) -> Told:
 def true(kind: str, **fields: object) -> TrueIncident:
     classes = fields.pop("classes", None)
     times = {"start": "2026-01-09T06:00:00Z", "end": "2026-01-09T10:00:00Z"}
-    return TrueIncident(Incident.model_validate({**times, "kind": kind, **fields}), classes, 0, 0, 1.0, 0.5)  # type: ignore[arg-type]  # a pair or None
+    return TrueIncident(Incident.model_validate({**times, "kind": kind, **fields}), classes, 0, 0, 1.0, 0.5, {})  # type: ignore[arg-type]  # a pair or None
 
 
 PEOPLE = true("labelers", labeler_ids=("ann", "bob"))

@@ -179,6 +179,8 @@ def _work(
     for one in stalls:
         hit = (at >= one.start_ms) & (at < one.end_ms) & one.labelers[labeler]
         one.answers += int(hit.sum())
+        for vendor in np.unique(people.vendor[labeler[hit]]).tolist():
+            one.lost[number, vendor] = float((hit & (people.vendor[labeler] == vendor)).sum())
         kept &= ~hit
     order = np.lexsort((labeler, at))
     order = order[kept[order]]
@@ -293,6 +295,10 @@ def _labels(
             one.right_before += float(would[inside].sum())
             one.right += float(right[inside].sum())
             one.hit.update(np.unique(labeler[inside]).tolist())
+            fallen = would.astype(float) - right
+            for vendor in np.unique(people.vendor[labeler[inside]]).tolist():
+                of_vendor = inside & (people.vendor[labeler] == vendor)
+                one.lost[number, vendor] = float(fallen[of_vendor].sum())
     return label, right
 
 

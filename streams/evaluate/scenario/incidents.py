@@ -46,6 +46,8 @@ class Planned:
     right: float = 0.0
     hit: set[int] = field(default_factory=set)
     """Labelers with answers in it."""
+    lost: dict[tuple[int, int], float] = field(default_factory=dict)
+    """By project and vendor, right answers that it cost; of a stall, answers."""
 
     @property
     def kind(self) -> IncidentKind:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 
+import numpy as np
+
 from detectors.alerts.alert import Alert
 from detectors.alerts.book import AlertBook
 from detectors.explain import Named
-from detectors.incident_match import GRACE_MS, Fired, match
+from detectors.incident_match import GRACE_MS, Fired, belongs, holds, match
 from detectors.watch.watch import Watch
 from schemas.incident import Incident
 from schemas.scenario import OF_LABELERS, Scenario
@@ -48,6 +50,8 @@ class Found:
     true: TrueIncident
     told: tuple[Told, ...]
     """Its alerts, the first one first."""
+    own: tuple[Told, ...]
+    """Of these, the ones on scopes that no other incident cost more at that time."""
 
     @property
     def is_due(self) -> bool:
@@ -64,10 +68,13 @@ class Found:
 
     @property
     def is_named(self) -> bool | None:
-        """Whether the first alert named the right ones; None where nobody is to be named, or it was missed."""
-        if not self.told or self.true.incident.kind == "stall":
+        """Whether the first alert of its own named the right ones; None where nobody is to be named, or there is none.
+
+        An alert on a scope with two incidents in it speaks of the greater one.
+        """
+        if not self.own or self.true.incident.kind == "stall":
             return None
-        return names_right(self.told[0], self.true)
+        return names_right(self.own[0], self.true)
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class Played:
     answers: int
     found: tuple[Found, ...]
     false: tuple[Told, ...]
+    stale: tuple[Told, ...]
+    """Of the false ones, those found during an incident, and told when it was over: a broader alert had held them."""
     problems: dict[str, str]
     """Rules that did not run, and why."""
 
@@ -115,13 +124,49 @@ def play(
 
 
 def _judged(run: Run, told: list[Told], problems: dict[str, str]) -> Played:
-    matched = match([one.fired for one in told], [one.incident for one in run.incidents], GRACE_MS)
+    segments = {run.segments[number] for number in np.unique(run.columns["segment"]).tolist()}
+    matched = match([one.fired for one in told], [one.incident for one in run.incidents], GRACE_MS, segments)
+    of_alert = {
+        position: [number for number, positions in enumerate(matched.of_incident) if position in positions]
+        for position in range(len(told))
+    }
+    main = {
+        position: max(numbers, key=lambda number: _lost(told[position], run.incidents[number]))
+        for position, numbers in of_alert.items()
+        if numbers
+    }
     found = tuple(
-        Found(true, tuple(told[position] for position in positions))
-        for true, positions in zip(run.incidents, matched.of_incident, strict=True)
+        Found(
+            true,
+            tuple(told[position] for position in positions),
+            tuple(told[position] for position in positions if main[position] == number),
+        )
+        for number, (true, positions) in enumerate(zip(run.incidents, matched.of_incident, strict=True))
     )
     false = tuple(told[position] for position in matched.false)
-    return Played(run.seed, run.weeks, run.answers, found, false, problems)
+    stale = tuple(
+        one
+        for one in false
+        if any(
+            belongs(one.fired._replace(at_ms=one.alert.began_ms), true.incident, GRACE_MS, segments)
+            for true in run.incidents
+        )
+    )
+    return Played(run.seed, run.weeks, run.answers, found, false, stale, problems)
+
+
+def _lost(told: Told, true: TrueIncident) -> float:
+    """How much an incident costs an alert's scope an hour."""
+    hours = (to_ms(true.incident.end) - to_ms(true.incident.start)) / 3_600_000
+    names = ("project_id", "task_type", "vendor_id")
+    return (
+        sum(
+            lost
+            for segment, lost in true.lost.items()
+            if holds(told.fired.scope, dict(zip(names, segment, strict=True)))
+        )
+        / hours
+    )
 
 
 def _told(alert: Alert, at_ms: int, cells: RunCells) -> Told:
@@ -177,7 +222,7 @@ def as_rows(played: Played) -> list[dict[str, Any]]:
     """For JSON: a row an incident, and one a false alert."""
     rows: list[dict[str, Any]] = []
     for one in played.found:
-        incident, first = one.true.incident, one.told[0] if one.told else None
+        incident, first = one.true.incident, (one.own or one.told or (None,))[0]
         rows.append(
             {"seed": played.seed, "row": "incident", **_incident_fields(incident, one)}
             | {
@@ -187,7 +232,10 @@ def as_rows(played: Played) -> list[dict[str, Any]]:
             }
             | (_told_fields(first) if first else {})
         )
-    rows += [{"seed": played.seed, "row": "false_alert", **_told_fields(one)} for one in played.false]
+    rows += [
+        {"seed": played.seed, "row": "false_alert", "is_stale": one in played.stale, **_told_fields(one)}
+        for one in played.false
+    ]
     return rows
 
 

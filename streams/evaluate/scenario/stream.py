@@ -48,6 +48,13 @@ class TrueIncident(NamedTuple):
     right_before: float
     """Share of its answers that would have been right, and that were."""
     right: float
+    lost: dict[Segment, float]
+    """By segment, right answers that it cost; of a stall, answers."""
+
+    @property
+    def segments(self) -> frozenset[Segment]:
+        """Where it was."""
+        return frozenset(self.lost)
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,12 @@ def _true(one: Planned, scenario: Scenario, people: Workforce) -> TrueIncident:
         }
     )
     count = max(one.answers, 1)
-    return TrueIncident(incident, one.classes, one.answers, one.golds, one.right_before / count, one.right / count)
+    lost = {
+        (scenario.projects[project].id, scenario.projects[project].task_type, scenario.vendors[vendor].id): points
+        for (project, vendor), points in sorted(one.lost.items())
+    }
+    shares = one.right_before / count, one.right / count
+    return TrueIncident(incident, one.classes, one.answers, one.golds, *shares, lost)
 
 
 def _joined(

@@ -27,6 +27,8 @@ _SECOND_PROJECT: Final = 0.3
 """Share of people who have one, and the share of their sessions that it gets."""
 _SECOND_SHARE: Final = 0.25
 _LATE_HOURS: Final = 0.25
+_BREAKS_MOVE: Final = 0.08
+"""Breaks are so much of a shift sooner or later: not everybody has lunch at once."""
 _PACE_SPREAD: Final = 0.2
 _UNSTEADY: Final = 0.05
 
@@ -165,9 +167,10 @@ def draw_sessions(
             ):
                 continue
             draws = generator.random(2 * len(_BLOCKS))
+            moved_ms = int(generator.uniform(-_BREAKS_MOVE, _BREAKS_MOVE) * shift_ms)
             for block, (first, last) in enumerate(_BLOCKS):
-                at = begins + int(first * shift_ms)
-                till = min(begins + int(last * shift_ms), end)
+                at = begins + int(first * shift_ms) + (moved_ms if block else 0)
+                till = min(begins + int(last * shift_ms) + (moved_ms if last < 1.0 else 0), end)
                 at = max(at, start, int(people.begins_ms[labeler]))
                 if till - at < 60_000:
                     continue
