@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from detectors.alerts.alert import Transition
 from detectors.watch.planner import Planner, plan_rule
-from schemas.measurements import Measurements
+from schemas.measurements import Measurements, Segment
 from schemas.thresholds import Rule
 from streams.backtest.compare import Difference, compare
 from streams.backtest.fired import Fired, Gathering
@@ -67,6 +67,8 @@ class Backtest:
     """Event time at which it ends; 0 if no answer was read."""
     messages: int
     answers: int
+    segments: frozenset[Segment]
+    """Those that were measured."""
     tried: Ran
     other: Ran | None
 
@@ -115,8 +117,11 @@ def backtest(
     runs = [RulesRun(app_id, side.rules, shared) for side in sides]
     gatherings = [Gathering(span.since_ms, span.until_ms) for _ in sides]
     taken = answers = first_ms = 0
+    segments = set[Segment]()
     for message in messages:
         taken += 1
+        if isinstance(message, Measurements):
+            segments.update(message.segments)
         if isinstance(message, Measurements) and message.answers:
             answers += len(message.answers)
             earliest = min(answer.submitted_ms for answer in message.answers)
@@ -131,7 +136,8 @@ def backtest(
     clock_ms = runs[0].clock_ms
     end_ms = clock_ms if span.until_ms is None else min(clock_ms, span.until_ms)
     found = [_ran(*one) for one in zip(sides, runs, gatherings, strict=True)]
-    return Backtest(span, first_ms, end_ms, taken, answers, found[0], found[1] if other else None)
+    both = found[0], found[1] if other else None
+    return Backtest(span, first_ms, end_ms, taken, answers, frozenset(segments), *both)
 
 
 def _ran(side: Side, run: RulesRun, gathering: Gathering) -> Ran:

@@ -63,6 +63,7 @@ def score(result: Backtest, ran: Ran, incidents: Sequence[Incident]) -> Scores:
             for one in alerts
         ],
         incidents,
+        segments=result.segments,
     )
     found = tuple(
         Found(incident, tuple(alerts[number] for number in numbers), delay_ms)

@@ -254,6 +254,14 @@ class TestIncidents:
         nothing = score(result, result.tried, [])
         assert (nothing.recall, nothing.precision, nothing.delay_ms) == (None, 0.0, None)
 
+    def test_are_of_work_that_there_was(self) -> None:
+        text = rules_text(0.1).replace("scope: labeler", "scope: vendor")
+        result, _ = tried_on(measured(), rules(text), Span(START_MS))
+        assert result.segments == {("p", "t", "v")}
+        for project, recall in (("p", 1.0), ("q", 0.0)):  # the vendor does not work on q
+            one = {"kind": "project", "project_id": project, "start": moment(BAD[0][0]), "end": moment(BAD[0][1])}
+            assert score(result, result.tried, [Incident.model_validate(one)]).recall == recall
+
     def test_those_that_nobody_is_told_of_do_not_count(self) -> None:
         result, _ = tried_on(measured(), rules(), Span(START_MS))
         for fired in result.tried.fired:
