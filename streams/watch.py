@@ -88,7 +88,7 @@ class WatchPipeline:
             self.state.messages.extend(verdict_messages(self.state.app_id, before_ms, watch.clock_ms, told))
 
     def _change_rules(self, change: RulesChange, outcome: Outcome) -> list[Verdict]:
-        if not _is_later(change, self.state.change):
+        if not is_later(change, self.state.change):
             self.news.append(RulesNews(change, "not_later"))
             return []
         try:
@@ -185,7 +185,7 @@ def _times(message: Measurements | RulesChange) -> Iterator[int]:
     yield from (refused.arrived_ms for refused in message.refused)
 
 
-def _is_later(change: RulesChange, in_force: RulesChange | None) -> bool:
+def is_later(change: RulesChange, in_force: RulesChange | None) -> bool:
     """Whether rules take the place of those in force. Those that labelwatch comes with are changed at 0: anybody's own
     are later, and of theirs the last that came counts."""
     if in_force is None:

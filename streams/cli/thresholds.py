@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.cli.dlq_output import printable
+from streams.cli.thresholds_backtest import backtest
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -28,6 +29,9 @@ Examples:
 )
 def thresholds() -> None:
     """Look at rules before they wake anybody."""
+
+
+thresholds.add_command(backtest)
 
 
 @thresholds.command(
