@@ -81,7 +81,7 @@ def true(kind: str, **fields: object) -> TrueIncident:
 PEOPLE = true("labelers", labeler_ids=("ann", "bob"))
 SWAP = true("guideline", classes=("cat", "dog"))
 ACME = true("vendor", vendor_id="acme")
-ZOO = true("project", project_id="zoo")
+ZOO = true("project", project_id="zoo", task_type="animals")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,7 @@ ZOO = true("project", project_id="zoo")
         (told("task_type", ("task_type", "animals")), ZOO, True),
         (told("vendor", ("vendor", "acme"), vendor_id="acme"), ZOO, True),
         (told("vendor", ("vendor", "acme")), ZOO, False),
+        (told("task_type", ("task_type", "captions")), ZOO, False),
         (told("mix"), ZOO, False),
         (told("nothing"), ZOO, False),
     ],

@@ -215,6 +215,8 @@ def names_right(told: Told, true: TrueIncident) -> bool:
     everybody = told.says in ("everyone", "task_type")
     if incident.kind == "vendor":
         return named.get("vendor") == incident.vendor_id or (everybody and scope.vendor_id == incident.vendor_id)
+    if named.get("task_type", incident.task_type) != incident.task_type:
+        return False
     return everybody or (told.says == "vendor" and bool(scope.vendor_id))
 
 
