@@ -1,4 +1,4 @@
-"""The worker: a Faust application with the agents SCORE and LABELERS, its web page, and how it starts and stops."""
+"""The worker: a Faust application with its agents SCORE, LABELERS and NOTIFY, its web page, start and stop."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from faust.types.auth import CredentialsT
 from schemas.topics import LABELER_EVIDENCE
 from streams.agents.assignment import Agents
 from streams.agents.labelers import LabelersAgent
+from streams.agents.notify import NotifyAgent
 from streams.agents.publisher import Publisher
 from streams.agents.score import ScoreAgent
+from streams.delivery.targets import targets_of
 from streams.health import HealthState
 from streams.kafka_admin import TopicStatus, describe, ssl_context
 from streams.labelers import Labelers, labelers_name
 from streams.metrics import METRICS, set_build_info
+from streams.notify import Notify, notify_name
 from streams.owner import FencedError
 from streams.reliability_copy import ReliabilityCopy
 from streams.score import Score
@@ -151,8 +154,20 @@ class _Worker:
             now_ms=_now_ms,
             on_written=_count_written,
         )
+        notify = NotifyAgent(self._app, worker, health, self._agents.fail)
+        notify.owner = Notify(
+            settings,
+            self._sink,
+            Claims(self._sink, notify_name(settings), worker_id),
+            publish=publish,
+            acknowledge=notify.acknowledge,
+            now_ms=_now_ms,
+            on_written=_count_written,
+            targets=targets_of(settings.notify, _now_ms),
+        )
         self._agents.add(score)
         self._agents.add(labelers)
+        self._agents.add(notify)
 
     async def run(self, stop: asyncio.Event) -> int:
         log.info("worker.starting")
