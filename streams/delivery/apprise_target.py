@@ -1,7 +1,7 @@
 """Everything that Apprise can send to: Slack, PagerDuty, e-mail, Teams, plain webhooks, and 100 more.
 
-Apprise blocks, and says what went wrong only in its log. So each target has a thread of its own, in which its log is
-read; nothing of it reaches ours, since addresses in it are secret.
+Apprise blocks, so each target has a thread of its own. What went wrong it says in words, of which only an HTTP status is
+kept: addresses in them are secret.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import logging
 import re
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
@@ -89,36 +88,20 @@ class AppriseTarget:
     def _notify(self, message: Outgoing) -> Sent:
         import apprise
 
-        heard = _Heard(threading.get_ident())
-        _LOG.addHandler(heard)
         try:
-            taken = self._service(message.alert.alert_id).notify(
+            result = self._service(message.alert.alert_id).notify(
                 title=message.text.title,
                 body=message.text.body,
                 notify_type=_type(message, apprise.NotifyType),
                 body_format=apprise.NotifyFormat.TEXT,
+                log_level=logging.WARNING,
             )
         except Exception as error:  # a plugin's bug must not end the worker, nor show its address
             return Sent("later", f"Apprise failed: {type(error).__name__}")
-        finally:
-            _LOG.removeHandler(heard)
-        return DELIVERED if taken else heard.verdict()
-
-
-class _Heard(logging.Handler):
-    """HTTP statuses that one thread's attempt was answered with."""
-
-    def __init__(self, thread: int) -> None:
-        super().__init__(logging.WARNING)
-        self._thread_id = thread
-        self._statuses: list[int] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread_id and (found := _STATUS.search(record.getMessage())):
-            self._statuses.append(int(found[1]))
-
-    def verdict(self) -> Sent:
-        return by_status(self._statuses[-1], "") if self._statuses else Sent("later", "not taken, or no connection")
+        if result:
+            return DELIVERED
+        statuses = [int(found[1]) for entry in result.logs() if (found := _STATUS.search(entry.message))]
+        return by_status(statuses[-1], "") if statuses else Sent("later", "not taken, or no connection")
 
 
 def _type(message: Outgoing, kinds: type[apprise.NotifyType]) -> apprise.NotifyType:

@@ -30,7 +30,7 @@ def settings(hook: Webhook) -> dict[str, str]:
 
 def say(deployment: Deployment, app_id: str, *verdicts: Verdict) -> None:
     value = batch(*verdicts, app_id=app_id).model_dump_json(by_alias=True).encode()
-    deployment.produce([Message("alerts", None, value)])
+    deployment.produce([Message("alerts", b"", value, T0)])
 
 
 def test_a_restart_between_fire_and_end_repeats_nothing_and_misses_nothing(
