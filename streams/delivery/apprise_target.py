@@ -1,7 +1,7 @@
 """Everything that Apprise can send to: Slack, PagerDuty, e-mail, Teams, plain webhooks, and 100 more.
 
-Apprise blocks, so each target has a thread of its own. What went wrong it says in words, of which only an HTTP status is
-kept: addresses in them are secret.
+Apprise blocks, so each target has a thread of its own. What went wrong it says in words, of which only an HTTP status
+is kept: addresses in them are secret.
 """
 
 from __future__ import annotations

@@ -3,87 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from detectors.alerts.alert import Alert, Notice
-from schemas.rows import AlertDeliveryRow, AlertNoteRow, AlertRow
-from schemas.verdicts import Verdicts
+from schemas.rows import AlertDeliveryRow, AlertNoteRow
 from streams.delivery.target import Sent
 from streams.delivery.text import Text
-from streams.notify import Notify, decode_verdicts, notify_name
+from streams.notify import decode_verdicts
 from streams.owner import FencedError
-from streams.settings import NotifySettings, Settings
-from streams.sinks.sink import MemorySink
-from streams.state.claims import Claims
 from streams.state.codecs import UnknownCodecError
 from tests.alerts import HOUR, MINUTE, T0, Mailbox, batch, rule, scope, verdict
+from tests.notify_rig import Rig
 
 LATER = Sent("later", "HTTP 500")
-
-
-class Rig:
-    """NOTIFY on rows in memory, with a clock that is moved by hand."""
-
-    def __init__(self, *targets: Mailbox, sink: MemorySink | None = None, **more: Any) -> None:
-        self.sink = sink or MemorySink()
-        self.targets = targets
-        self.now = T0
-        self.published: list[Any] = []
-        self.acknowledged: list[Any] = []
-        settings = Settings(notify=NotifySettings(page_url="https://page/{alert_id}"))
-        self.notify = Notify(
-            settings,
-            self.sink,
-            Claims(self.sink, notify_name(settings), more.pop("worker", "worker-1")),
-            publish=self._publish,
-            acknowledge=lambda *args: self.acknowledged.append(args),
-            now_ms=lambda: self.now,
-            targets=targets,
-            jitter=lambda: 1.0,
-            **more,
-        )
-        self._offset = 0
-
-    async def _publish(self, messages: Any) -> None:
-        self.published.extend(messages)
-
-    async def start(self) -> Rig:
-        assert await self.notify.assign({0}, 1)
-        self._offset = self.notify.next_offset("alerts", 0) or 0
-        return self
-
-    def feed(self, *batches: Verdicts | bytes) -> None:
-        values = [one if isinstance(one, bytes) else one.model_dump_json(by_alias=True).encode() for one in batches]
-        records = [
-            SimpleNamespace(offset=self._offset + number, timestamp=T0, key=None, value=value)
-            for number, value in enumerate(values)
-        ]
-        self._offset += len(records)
-        self.notify.process(
-            cast(
-                Any,
-                SimpleNamespace(
-                    topic="alerts", partition=0, records=records, last_offset=self._offset - 1, generation=1
-                ),
-            )
-        )
-
-    async def turn(self) -> None:
-        """A checkpoint, a turn of every target, and another checkpoint."""
-        await self.notify.checkpoint()
-        for target in self.targets:
-            await self.notify.desk.turn(target)
-        await self.notify.checkpoint()
-
-    def deliveries(self) -> list[tuple[str, str, str, int]]:
-        rows = cast(list[AlertDeliveryRow], self.sink.rows("alert_deliveries"))
-        return [(row.target, row.notice, row.status, row.attempts) for row in rows]
-
-    def alerts(self) -> list[AlertRow]:
-        return cast(list[AlertRow], self.sink.rows("alerts"))
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ CREATE VIEW IF NOT EXISTS alert_history
     explanation String COMMENT 'Why the metric changed, as JSON; empty where it is not known.'
 )
 AS SELECT
-    a.app_id, a.alert_id, a.rule, a.metric, a.family, a.about, a.severity, a.scope_kind, a.scope,
+    a.app_id AS app_id, a.alert_id AS alert_id, a.rule, a.metric, a.family, a.about, a.severity, a.scope_kind, a.scope,
     a.project_id, a.task_type, a.vendor_id, a.labeler_id,
     a.state, a.started_at, a.fired_at, a.resolved_at, a.ended,
     dateDiff('millisecond', a.started_at, a.fired_at) / 1000 AS pending_seconds,
