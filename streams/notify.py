@@ -16,8 +16,8 @@ import orjson
 import structlog
 from pydantic import ValidationError
 
+from schemas.alert_rows import AlertNoteRow
 from schemas.dead_letter import Reason
-from schemas.rows import AlertNoteRow
 from schemas.verdicts import Verdicts
 from streams.decode import Record, Refusal
 from streams.delivery.desk import Desk

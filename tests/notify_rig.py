@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from schemas.rows import AlertDeliveryRow, AlertRow
+from schemas.alert_rows import AlertDeliveryRow, AlertRow
 from schemas.verdicts import Verdicts
 from streams.delivery.target import Target
 from streams.notify import Notify, notify_name

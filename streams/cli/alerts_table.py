@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from schemas.rows import AlertNoteRow
+from schemas.alert_rows import AlertNoteRow
 from schemas.scope import parse_scope
 from streams.cli.clickhouse import clickhouse_client, read_only
 

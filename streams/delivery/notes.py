@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from detectors.alerts.alert import Alert
-from schemas.rows import AlertNoteRow
+from schemas.alert_rows import AlertNoteRow
 
 
 class Notes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple
 
 from detectors.alerts.alert import Alert, Notice, Transition
-from schemas.rows import AlertDeliveryRow
+from schemas.alert_rows import AlertDeliveryRow
 
 Status = Literal["waiting", "delivered", "given_up", "dropped"]
 #: That an alert is over matters for so long; that it fires, while it does.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detectors.alerts.alert import Alert
-from schemas.rows import AlertRow
+from schemas.alert_rows import AlertRow
 from streams.delivery.text import Text
 
 

@@ -11,11 +11,9 @@ import pytest
 
 from deploy.clickhouse.migrate import migrate
 from deploy.local.stack import EmbeddedStack
+from schemas.alert_rows import AlertDeliveryRow, AlertNoteRow, AlertRow
 from schemas.rows import (
     TABLES,
-    AlertDeliveryRow,
-    AlertNoteRow,
-    AlertRow,
     AnnotationScoreRow,
     ClosedTaskRow,
     ConfidenceOutcomeRow,

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from detectors.alerts.alert import Alert, Notice
-from schemas.rows import AlertDeliveryRow, AlertNoteRow
+from schemas.alert_rows import AlertDeliveryRow, AlertNoteRow
 from streams.delivery.target import Sent
 from streams.delivery.text import Text
 from streams.notify import decode_verdicts
