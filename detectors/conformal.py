@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
+from detectors.arithmetic import clipped, rounded
+
 #: Scores remembered. Fewer follow changes faster, more make quantiles less noisy.
 KEPT_SCORES: Final = 2_000
 #: What is believed before there are scores: their quantiles for residuals in units of their typical size.
@@ -32,7 +34,11 @@ MOST_SHARE: Final = 2.5
 #: The split between below and above is chosen again after so many scores.
 SPLIT_EVERY: Final = 50
 _SPLITS: Final = tuple(part / 20 for part in range(1, 20))
-_DIGITS: Final = 4
+#: State is stored as JSON, in so many parts of one: digits cost.
+_PARTS: Final = 1e4
+
+Interval = tuple[float, float]
+"""Its ends."""
 
 
 class ScoreWindow:
@@ -51,7 +57,7 @@ class ScoreWindow:
 
     def add(self, score: float) -> None:
         """Remember a score, and forget the oldest if there are too many."""
-        score = round(score, _DIGITS)  # state is stored as JSON: digits cost
+        score = rounded(score, _PARTS)
         if len(self._arrived) == KEPT_SCORES:
             del self._sorted[bisect_left(self._sorted, self._arrived[0])]
         self._arrived.append(score)
@@ -60,13 +66,15 @@ class ScoreWindow:
     def quantile(self, share: float) -> float:
         """Score below which the next one lies with this probability, as far as the window reaches."""
         scores = self._sorted
-        at = share * (len(scores) + 1) - 1.0
+        last = len(scores) - 1
+        at = share * (last + 2) - 1.0
         if at <= 0.0:
             return scores[0]
-        if at >= len(scores) - 1:
-            return scores[-1]
-        low = int(at)
-        return scores[low] + (scores[low + 1] - scores[low]) * (at - low)
+        if at >= last:
+            return scores[last]
+        below = int(at)
+        low = scores[below]
+        return low + (scores[below + 1] - low) * (at - below)
 
     def rank(self, score: float) -> float:
         """Conformal p-value of a score: the share of scores below it, with itself and ties counted half."""
@@ -101,15 +109,17 @@ class AdaptiveLevel:
         self._excess = excess
         self._below = below
 
-    def ends(self, window: ScoreWindow) -> tuple[float, float]:
+    def ends(self, window: ScoreWindow) -> Interval:
         """Scores between which the next one should lie."""
-        aim = min(self._misses - STEP * self._excess, 1.0)
+        aim = self._misses - STEP * self._excess
+        if aim > 1.0:
+            aim = 1.0
         return window.quantile(aim * self._below), window.quantile(1.0 - aim * (1.0 - self._below))
 
     def happened(self, *, is_miss: bool) -> None:
         """See whether an interval was missed."""
         excess = self._excess + (1.0 if is_miss else 0.0) - self._misses
-        self._excess = min(max(excess, self._least), self._most)
+        self._excess = clipped(excess, self._least, self._most)
 
     def split(self, window: ScoreWindow) -> None:
         """Choose how many of the misses are below, so that the interval is shortest."""
@@ -133,20 +143,27 @@ class Conformal:
     (True, 0.9)
     """
 
-    __slots__ = ("_levels", "_window", "seen")
+    __slots__ = ("_intervals", "_levels", "_window", "seen")
 
     def __init__(self) -> None:
         self._window = ScoreWindow()
         self._levels = (AdaptiveLevel(0.5), AdaptiveLevel(0.1))
+        self._intervals: tuple[Interval, Interval] | None = None
+        """What they are until something is learned."""
         self.seen = 0
 
-    def intervals(self) -> tuple[tuple[float, float], tuple[float, float]]:
+    def intervals(self) -> tuple[Interval, Interval]:
         """Ends, as scores, of the 50 % and of the 90 % interval: the first within the second, the forecast in both."""
+        if self._intervals is None:
+            self._intervals = self._chosen()
+        return self._intervals
+
+    def _chosen(self) -> tuple[Interval, Interval]:
         half, most = self._levels
         low, high = most.ends(self._window)
-        low, high = min(low, 0.0), max(high, 0.0)
+        low, high = (low if low < 0.0 else 0.0), (high if high > 0.0 else 0.0)
         inner_low, inner_high = half.ends(self._window)
-        return (min(max(inner_low, low), 0.0), max(min(inner_high, high), 0.0)), (low, high)
+        return (clipped(inner_low, low, 0.0), clipped(inner_high, 0.0, high)), (low, high)
 
     def rank(self, score: float) -> float:
         """Where a score stands among the recent ones, from 0 (fastest) to 1 (slowest)."""
@@ -155,8 +172,10 @@ class Conformal:
     def add(self, score: float, misses: tuple[bool, bool]) -> None:
         """Learn a score, and whether it was missed by the intervals given before it was seen."""
         self._window.add(score)
-        for level, is_miss in zip(self._levels, misses, strict=True):
-            level.happened(is_miss=is_miss)
+        self._intervals = None
+        half, most = self._levels
+        half.happened(is_miss=misses[0])
+        most.happened(is_miss=misses[1])
         self.seen += 1
         if self.seen % SPLIT_EVERY == 0:
             for level in self._levels:

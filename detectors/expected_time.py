@@ -15,7 +15,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from detectors.conformal import Conformal
+from detectors.arithmetic import clipped, rounded
+from detectors.conformal import Conformal, Interval
 from detectors.handling_time import SMALLEST_SECONDS, Queue
 from detectors.labeler_speed import LASTING, Speed, SpeedEvidence, SpeedKey, Speeds
 from detectors.pending_pages import PendingPages
@@ -62,8 +63,8 @@ class _Forecast(NamedTuple):
 
     queue: QueueLevel
     calibration: Conformal
-    half: tuple[float, float]
-    most: tuple[float, float]
+    half: Interval
+    most: Interval
     task: int
     base: float
     level: float
@@ -111,18 +112,20 @@ class ExpectedTimes:
         expected = _expectation(forecast)
         if work.seconds is None:
             return Timing(expected, flag="impossible")
-        observed = math.log(max(work.seconds, SMALLEST_SECONDS))
+        seconds = max(work.seconds, SMALLEST_SECONDS)
+        observed = math.log(seconds)
         pace = observed - forecast.level
         if work.is_page_time:
-            pace = observed - forecast.queue.log_rows - forecast.level
+            pace -= forecast.queue.log_rows
+            seconds *= math.exp(-forecast.queue.log_rows)
         score = pace / forecast.scale
-        in_half = forecast.half[0] <= score <= forecast.half[1]
-        in_most = forecast.most[0] <= score <= forecast.most[1]
+        in_half = expected.low_50 <= seconds <= expected.high_50
+        in_most = expected.low_90 <= seconds <= expected.high_90
         observation = [
-            *(work.labeler_id, work.project_id, work.task_type, work.vendor_id, work.labeler_kind),
-            *(work.started_ms, work.submitted_ms, observed, work.is_page_time),
-            *(*forecast[4:], not in_half, not in_most),
-        ]
+            work.labeler_id, work.project_id, work.task_type, work.vendor_id, work.labeler_kind,
+            work.started_ms, work.submitted_ms, observed, work.is_page_time,
+            *forecast[4:], not in_half, not in_most,
+        ]  # fmt: skip
         self._pending.add(page, work.submitted_ms, observation)
         if not expected.learned:
             return Timing(expected)
@@ -205,9 +208,9 @@ class ExpectedTimes:
             # Means and variances need no more than a part of the events, which is cheaper.
             learn = learn and (queue.learned < 500 or queue.learned % 8 == 0)
             features.update(self._numbers.standardised(work.task_type, work.features, learn=learn))
-        level = _limited(queue.level + self._regression.predict(features))
-        spread_features["level"] = min(max(level - queue.level, -2.0), 2.0)
-        log_error = min(max(self._log_error + self._spread.predict(spread_features), -3.5), 1.5)
+        level = clipped(queue.level + self._regression.predict(features), *_LOG_LIMITS)
+        spread_features["level"] = clipped(level - queue.level, -2.0, 2.0)
+        log_error = clipped(self._log_error + self._spread.predict(spread_features), -3.5, 1.5)
         typed = self._typed.get(work.task_type)
         calibration = typed if typed is not None and typed.seen >= ENOUGH_SCORES else self._pooled
         return _Forecast(
@@ -220,6 +223,7 @@ class ExpectedTimes:
         labeler_id, project_id, task_type, vendor_id, kind = page[0][:5]
         queue = self._levels.open(Queue(project_id, task_type, kind))
         speed = self._speeds.open(SpeedKey(labeler_id, project_id, task_type))
+        calibration = self._calibration(task_type)
         alike = self._differences.pages_worth
         answers = len(page)
         share = 1.0 / answers
@@ -234,15 +238,13 @@ class ExpectedTimes:
             if is_page_time and together is not None:
                 log_seconds -= math.log(together[started_ms, submitted_ms])
             error = log_seconds - level
-            misses = (missed_half, missed_most)
-            calibration = self._calibration(task_type)
-            calibration.add(error / scale, misses)
+            score, misses = error / scale, (missed_half, missed_most)
+            calibration.add(score, misses)
             if calibration.seen < ENOUGH_SCORES or calibration.seen % POOL_EVERY == 0:
-                self._pooled.add(error / scale, misses)
+                self._pooled.add(score, misses)
             most = MOST_ERRORS * self._error
-            distance = error if error >= 0.0 else -error
-            if distance > most:
-                distance, error = most, math.copysign(most, error)
+            error = clipped(error, -most, most)
+            distance = abs(error)
             seconds_learned = level + error
             self._regression.learn(features, seconds_learned - base, share)
             size = math.log(distance + LEAST_ERROR)
@@ -256,10 +258,10 @@ class ExpectedTimes:
             learned.append((task, seconds_learned))
         distance = level_sum * share - queue.level
         precision = self._precision(speed)
+        most = 2.0 * self._error
         for task, seconds_learned in learned:
-            excess = seconds_learned - queue.level - believed
-            seen, most = self._tasks.mean(task), 2.0 * self._error
-            self._tasks.learn(task, seen + min(max(excess - seen, -most), most), precision)
+            self._tasks.learn(task, seconds_learned - queue.level - believed, precision, most)
+        queue.grain.learn(math.exp(log_seconds), answers)
         queue.learn_page(distance - believed, 1 if together is None else max(together.values()))
         self._levels.learn_vendor(vendor_id, distance, speed.pages)
         self._differences.learn(speed.pages, speed.recent, distance)
@@ -275,8 +277,8 @@ class ExpectedTimes:
     def _know(self, labeler_id: str, distance: float) -> None:
         """The labeler's level over all queues, which is where it starts in a new one."""
         pages, level = self._persons.pop(labeler_id, (0, 0.0))
-        level += (min(max(distance - level, -2.0), 2.0)) * max(0.1, 1.0 / (pages + 1.0))
-        self._persons[labeler_id] = (pages + 1, round(level, 5))
+        level += clipped(distance - level, -2.0, 2.0) * max(0.1, 1.0 / (pages + 1.0))
+        self._persons[labeler_id] = (pages + 1, rounded(level, 1e5))
         if len(self._persons) > MAX_PERSONS:
             self._persons.popitem(last=False)
 
@@ -320,17 +322,15 @@ class ExpectedTimes:
 
 
 def _expectation(forecast: _Forecast) -> Expectation:
-    level, scale = forecast.level, forecast.scale
-    half, most = forecast.half, forecast.most
-    return Expectation(
-        math.exp(level),
-        math.exp(level + scale * half[0]),
-        math.exp(level + scale * half[1]),
-        math.exp(level + scale * most[0]),
-        math.exp(level + scale * most[1]),
-        forecast.queue.learned,
+    seconds = math.exp(forecast.level)
+    low_50, high_50 = _interval(forecast, seconds, forecast.half)
+    low_90, high_90 = _interval(forecast, seconds, forecast.most)
+    return Expectation(seconds, low_50, high_50, low_90, high_90, forecast.queue.learned)
+
+
+def _interval(forecast: _Forecast, seconds: float, scores: Interval) -> Interval:
+    """Ends in seconds, at times that can be, and around the forecast, which need not be one."""
+    low, high = forecast.queue.grain.inward(
+        math.exp(forecast.level + forecast.scale * scores[0]), math.exp(forecast.level + forecast.scale * scores[1])
     )
-
-
-def _limited(log_seconds: float) -> float:
-    return min(max(log_seconds, _LOG_LIMITS[0]), _LOG_LIMITS[1])
+    return (low if low < seconds else seconds), (high if high > seconds else seconds)

@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from detectors.arithmetic import clipped, rounded
 from detectors.consensus import LabelSpace
 from detectors.recent_memory import RecentMemory
 
@@ -32,7 +33,8 @@ MOST_ERRORS: Final = 2.0
 SESSION_BREAK_MS: Final = 1_800_000
 #: What others heard of a labeler weighs as many pages at most.
 MOST_HEARD: Final = 10.0
-_DIGITS: Final = 5
+#: State is stored as JSON, in so many parts of one: digits cost.
+_PARTS: Final = 1e5
 
 
 class SpeedKey(NamedTuple):
@@ -131,13 +133,11 @@ class Speed:
         pages = self.pages = self.pages + 1
         most = MOST_ERRORS * typical_error if pages > 3 else math.inf
         share = 1.0 / pages
-        self.recent = round(self.recent + _clipped(distance - self.recent, most) * max(RECENT, share), _DIGITS)
-        self.lasting = round(self.lasting + _clipped(level - self.lasting, most) * max(LASTING, share), _DIGITS)
-        self.spread = round(self.spread + (spread - self.spread) * max(SPREAD, share), _DIGITS)
-        self.spread_recent = round(
-            self.spread_recent + (spread - self.spread_recent) * max(SPREAD_RECENT, share), _DIGITS
-        )
-        distance = round(distance, _DIGITS)
+        self.recent = _towards(self.recent, clipped(distance - self.recent, -most, most), RECENT, share)
+        self.lasting = _towards(self.lasting, clipped(level - self.lasting, -most, most), LASTING, share)
+        self.spread = _towards(self.spread, spread - self.spread, SPREAD, share)
+        self.spread_recent = _towards(self.spread_recent, spread - self.spread_recent, SPREAD_RECENT, share)
+        distance = rounded(distance, _PARTS)
         if len(self._arrived) == KEPT_PAGES:
             del self._sorted[bisect_left(self._sorted, self._arrived[0])]
         self._arrived.append(distance)
@@ -146,7 +146,8 @@ class Speed:
     def worked(self, started_ms: int, submitted_ms: int, answers: int) -> None:
         """See a page of so many answers in the labeler's session."""
         self.session = answers if self.is_back(started_ms) else self.session + answers
-        self.seen_ms = max(self.seen_ms, submitted_ms)
+        if submitted_ms > self.seen_ms:
+            self.seen_ms = submitted_ms
 
     def dump(self) -> list[Any]:
         """As plain values, in the order of the constructor."""
@@ -154,8 +155,9 @@ class Speed:
         return [levels, [self.pages, self.session, self.seen_ms], list(self._arrived)]
 
 
-def _clipped(value: float, most: float) -> float:
-    return min(max(value, -most), most)
+def _towards(mean: float, distance: float, least_share: float, share: float) -> float:
+    """A decayed mean after one more value so far away; the first values weigh alike."""
+    return rounded(mean + distance * (share if share > least_share else least_share), _PARTS)
 
 
 class Speeds:

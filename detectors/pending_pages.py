@@ -59,22 +59,25 @@ class PendingPages(Generic[T]):
 
     def due(self, page: str, submitted_ms: int) -> list[list[T]]:
         """What is to be learned before an answer of this page is forecast, page by page."""
-        self._latest_ms = max(self._latest_ms, submitted_ms)
+        if submitted_ms > self._latest_ms:
+            self._latest_ms = submitted_ms
+        latest_ms = self._latest_ms
         taken: list[list[T]] = []
-        if self._earliest < self._latest_ms and self._pages:
-            names = [name for name, (at_ms, _) in self._pages.items() if at_ms < self._latest_ms and name != page]
-            taken = [self._take(name) for name in names]
-            self._earliest = min((at_ms for at_ms, _ in self._pages.values()), default=self._latest_ms)
+        if self._earliest < latest_ms and self._pages:
+            for name in [name for name, (at_ms, _) in self._pages.items() if at_ms < latest_ms and name != page]:
+                taken.append(self._take(name))
+            self._earliest = min([at_ms for at_ms, _ in self._pages.values()]) if self._pages else latest_ms
         while self._size >= MAX_PENDING:
             taken.append(self._take(next(iter(self._pages))))
         return taken
 
     def add(self, page: str, submitted_ms: int, observation: T) -> None:
         """Let an observation wait."""
-        at_ms, waiting = self._pages.get(page, (submitted_ms, []))
+        at_ms, waiting = self._pages.get(page) or (submitted_ms, [])
         waiting.append(observation)
-        self._pages[page] = (max(at_ms, submitted_ms), waiting)
-        self._earliest = min(self._earliest, submitted_ms)
+        self._pages[page] = (submitted_ms if submitted_ms > at_ms else at_ms, waiting)
+        if submitted_ms < self._earliest:
+            self._earliest = submitted_ms
         self._size += 1
 
     def _take(self, name: str) -> list[T]:

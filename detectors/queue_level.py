@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any, Final
 
+from detectors.arithmetic import clipped
 from detectors.handling_time import Queue
+from detectors.time_grain import TimeGrain
 
 #: Queues and vendors remembered per model; the one idle longest is forgotten beyond it.
 MAX_KEPT: Final = 300
@@ -28,31 +31,35 @@ _PAGE_SHARE: Final = 0.05
 
 
 class QueueLevel:
-    """One queue: level and drift of its log-seconds, and how many rows its pages have."""
+    """One queue: level and drift of its log-seconds, how many rows its pages have, what its times are counted in."""
 
-    __slots__ = ("drift", "learned", "level", "log_rows")
+    __slots__ = ("drift", "grain", "learned", "level", "log_rows")
 
-    def __init__(self, level: float, learned: int = 0, drift: float = 0.0, log_rows: float = 0.0) -> None:
+    def __init__(
+        self, level: float, learned: int = 0, drift: float = 0.0, log_rows: float = 0.0, grain: Iterable[int] = ()
+    ) -> None:
         self.level = level
         self.learned = learned
         self.drift = drift
         """Decayed mean by which pages lately took longer than level and labeler explain."""
         self.log_rows = log_rows
         """Logarithm of the rows of a page, where times are a page's and nobody has divided them."""
+        self.grain = TimeGrain(*grain)
 
     def learn(self, log_seconds: float) -> None:
         """Take one answer into account."""
         self.learned += 1
-        self.level += (log_seconds - self.level) * max(1.0 / (self.learned + 1.0), LEVEL_SHARE)
+        share = 1.0 / (self.learned + 1.0)
+        self.level += (log_seconds - self.level) * (share if share > LEVEL_SHARE else LEVEL_SHARE)
 
     def learn_page(self, excess: float, rows: int) -> None:
         """Take a page into account: by how much it took longer than explained, and its rows."""
         self.drift += (excess - self.drift) * DRIFT_SHARE
         self.log_rows += (math.log(rows) - self.log_rows) * _PAGE_SHARE
 
-    def dump(self) -> list[float]:
+    def dump(self) -> list[Any]:
         """As plain values, in the order of the constructor."""
-        return [self.level, self.learned, self.drift, self.log_rows]
+        return [self.level, self.learned, self.drift, self.log_rows, self.grain.dump()]
 
 
 class Differences:
@@ -78,16 +85,20 @@ class Differences:
         """Pages of a labeler that say as much of its level as the others' do."""
 
     def _worth(self) -> float:
-        return min(max(self._within / max(self._between, 1e-3), LEAST_ALIKE), MOST_ALIKE)
+        between = self._between if self._between > 1e-3 else 1e-3
+        return clipped(self._within / between, LEAST_ALIKE, MOST_ALIKE)
 
     def learn(self, pages: int, level: float, newest: float) -> None:
         """See a labeler with so many pages of that level, and one more."""
         if pages < 1:
             return
         self._pages += 1.0
-        share = max(1.0 / self._pages, LEVEL_SHARE)
-        self._within += (min((newest - level) ** 2, 4.0) * pages / (pages + 1.0) - self._within) * share
-        self._between += (min(max(level**2 - self._within / pages, -1.0), 6.0) - self._between) * share
+        share = 1.0 / self._pages
+        if share < LEVEL_SHARE:
+            share = LEVEL_SHARE
+        distance = newest - level
+        self._within += (min(distance * distance, 4.0) * pages / (pages + 1.0) - self._within) * share
+        self._between += (clipped(level * level - self._within / pages, -1.0, 6.0) - self._between) * share
         self.pages_worth = self._worth()
 
     def dump(self) -> list[float]:

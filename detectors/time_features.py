@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from detectors.arithmetic import clipped, rounded
 from detectors.recent_memory import RecentMemory
 from detectors.sketches import hash64
 
@@ -25,7 +26,6 @@ FORGETTING: Final = 0.001
 #: What varies less is a constant.
 LEAST_VARIANCE: Final = 1e-9
 _MOST_DEVIATIONS: Final = 3.0
-_DIGITS: Final = 5
 _UNSEEN: Final = (0.0, 0.0)
 
 
@@ -55,16 +55,15 @@ class TaskEffects:
         weight, mean = self.memory.get(key) or _UNSEEN
         return mean * weight / (weight + TASK_ALIKE)
 
-    def mean(self, key: int) -> float:
-        """The effect as it was seen."""
-        return (self.memory.get(key) or _UNSEEN)[1]
-
-    def learn(self, key: int, excess: float, weight: float) -> None:
-        """Take one answer into account; ``weight`` is larger for labelers whose times vary less."""
+    def learn(self, key: int, excess: float, weight: float, most: float = math.inf) -> None:
+        """Take one answer into account, as if it were at most so far from the others; ``weight`` is larger for labelers
+        whose times vary less.
+        """
         known, mean = self.memory.get(key) or _UNSEEN
-        weight = min(max(weight, LEAST_WEIGHT), MOST_WEIGHT)
+        weight = clipped(weight, LEAST_WEIGHT, MOST_WEIGHT)
         total = known + weight
-        self.memory.use(key, (round(total, 2), round(mean + (excess - mean) * weight / total, _DIGITS)))
+        mean += clipped(excess - mean, -most, most) * weight / total
+        self.memory.use(key, (rounded(total, 1e2), rounded(mean, 1e5)))
 
 
 def as_number(value: object) -> float | None:
@@ -120,7 +119,7 @@ class TaskNumbers:
                 deviation = delta / math.sqrt(variance)
                 if not -_MOST_DEVIATIONS < deviation < _MOST_DEVIATIONS:
                     deviation = math.copysign(_MOST_DEVIATIONS, deviation)
-                result[title] = round(deviation, 3)
+                result[title] = rounded(deviation, 1e3)
             if learn:
                 count += 1.0
                 share = max(1.0 / count, FORGETTING)

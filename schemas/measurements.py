@@ -1,7 +1,7 @@
 """What rules look at, version 1: what SCORE says of answers, and rules that come into force, in one stream.
 
-A batch of measurements is what one source partition had to say since the last one. Each item carries the sequence number
-of its source partition that it belongs to; a batch may repeat items after a crash, and their numbers tell.
+A batch of measurements is what one source partition had to say since the last one. Each item carries the sequence
+number of its source partition that it belongs to; a batch may repeat items after a crash, and their numbers tell.
 """
 
 from __future__ import annotations

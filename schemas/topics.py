@@ -88,7 +88,7 @@ DEAD_LETTERS: Final = Topic(
     compacted=False,
     schema=DeadLetter,
     version=1,
-    written_by="SCORE, LABELERS",
+    written_by="SCORE, LABELERS, WATCH",
     read_by="`labelwatch dlq`",
     purpose="Input that can never be used, with reason, origin and payload.",
 )
@@ -128,7 +128,7 @@ MEASUREMENTS: Final = Topic(
     version=1,
     written_by="SCORE; rules by any worker",
     read_by="WATCH, `labelwatch thresholds backtest`",
-    purpose="What rules look at, and the rules themselves, in one order. One partition: budgets are of the whole fleet.",
+    purpose="What rules look at, and the rules themselves, in one order: budgets are of the whole fleet.",
 )
 ALERTS: Final = Topic(
     name="alerts",

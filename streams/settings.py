@@ -36,9 +36,9 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 #: Names in docker-compose.yml's own .env that look like a setting with an underscore missing.
 COMPOSE_VARIABLES = frozenset({f"{PREFIX}LOG_LEVEL"})
 
-#: What makes of an application's id the name under which LABELERS keeps its state.
+#: What makes of an application's id the names under which LABELERS, WATCH and NOTIFY keep their state.
 LABELERS_SUFFIX = ".labelers"
-#: And the one under which NOTIFY does.
+WATCH_SUFFIX = ".watch"
 NOTIFY_SUFFIX = ".notify"
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -169,6 +169,15 @@ class ReliabilitySettings(_Section):
     """Labelers that have not answered for so long are forgotten."""
 
 
+class RulesSettings(_Section):
+    """Where the rules are that decide who is told of what."""
+
+    file: Path | None = None
+    """``thresholds.yaml``, looked at again and again while workers run. None: the rules that labelwatch comes with."""
+    poll_seconds: Annotated[float, Field(gt=0, le=3_600)] = 2.0
+    """How often. A change is in force after two looks that find it the same."""
+
+
 class ProjectSettings(_Section):
     """What is declared about one project."""
 
@@ -231,8 +240,8 @@ class WorkerSettings(_Section):
     """How a worker runs."""
 
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "labelwatch"
-    """Kafka consumer group, and the name under which state is kept; those of LABELERS and
-    NOTIFY under it and ``.labelers`` or ``.notify``."""
+    """Kafka consumer group, and the name under which state is kept; that of LABELERS, WATCH and NOTIFY under it and
+    ``.labelers``, ``.watch`` or ``.notify``."""
     instance_id: str | None = None
     """Static group membership: set to the pod's name so that a restart does not rebalance."""
     checkpoint_seconds: Seconds = 2.0
@@ -246,7 +255,7 @@ class WorkerSettings(_Section):
     @field_validator("app_id")
     @classmethod
     def _no_state_of_others(cls, app_id: str) -> str:
-        if app_id.endswith((LABELERS_SUFFIX, NOTIFY_SUFFIX)):
+        if app_id.endswith((LABELERS_SUFFIX, WATCH_SUFFIX, NOTIFY_SUFFIX)):
             raise ValueError(f"{app_id!r} would be the name of another application's state; end it otherwise")
         return app_id
 
@@ -274,6 +283,7 @@ class Settings(BaseSettings):
     pipeline: PipelineSettings = PipelineSettings()
     reliability: ReliabilitySettings = ReliabilitySettings()
     notify: NotifySettings = NotifySettings()
+    rules: RulesSettings = RulesSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

@@ -95,6 +95,11 @@ class EProcess:
         """The level in control, of what is good: rising is bad is falling of the rest."""
         return self.level if self.direction == "down" else 1.0 - self.level
 
+    @property
+    def highest(self) -> float:
+        """No level is learned that is higher: where nothing ever went wrong, the first slip would be a change."""
+        return max(self.good(), 1.0 - self.smallest_drop / 20.0)
+
     def bets(self) -> tuple[Bet, ...]:
         """What is bet on."""
         return bets_on(self.good(), self.smallest_drop, self.variance)
@@ -158,6 +163,11 @@ class EDetector:
         """The level in control, known or learned by now."""
         return self._level if self._method.direction == "down" else 1.0 - self._level
 
+    @property
+    def is_ripe(self) -> bool:
+        """Whether so much was seen that a finding is allowed."""
+        return self._seen >= max(self._method.min_count, 1)
+
     def update(self, value: float, at_ms: int) -> Finding | None:
         """Take one value from 0 to 1."""
         good = check_share(value) if self._method.direction == "down" else 1.0 - check_share(value)
@@ -189,6 +199,15 @@ class EDetector:
             self._seen = min(self._seen + seen, 0)
             self._learn(good, seen)
         return found
+
+    def conclude(self, at_ms: int) -> Finding:
+        """The finding of what speaks for a change by now: for who decides on many detectors together.
+
+        Raises:
+            ValueError: nothing was tested yet.
+        """
+        check_config(any(self._starts), "nothing was tested yet")
+        return self._found(self.statistic, at_ms)
 
     def dump(self) -> State:
         """As plain values."""
@@ -281,7 +300,10 @@ class EDetector:
         self._set_level()
 
     def _set_level(self) -> None:
-        self._level = self._good / (self._good + self._bad) if self._method.learning else self._method.good()
+        if self._method.learning:
+            self._level = min(self._good / (self._good + self._bad), self._method.highest)
+        else:
+            self._level = self._method.good()
         self._factors = [1.0 / (1.0 - g * self._level) for g in self._sizes]
 
     def _log_null(self, good: int, seen: int) -> float:

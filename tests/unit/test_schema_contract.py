@@ -232,6 +232,20 @@ class TestCompatibility:
             "message: other fields are no longer allowed"
         ]
 
+    def test_a_tuple_is_compared_by_place(self) -> None:
+        number, text = {"type": "number"}, {"type": "string"}
+        old = {"type": "array", "prefixItems": [number, text], "minItems": 2, "maxItems": 2}
+        assert breaking_changes(old, copy.deepcopy(old)) == []
+        assert breaking_changes(old, {**old, "prefixItems": [number, number]}) == ["[1]: type string no longer allowed"]
+        longer = {**old, "prefixItems": [number, text, text], "minItems": 3, "maxItems": 3}
+        assert "message: minItems narrowed from 2 to 3" in breaking_changes(old, longer)
+
+    def test_fields_by_pattern_are_compared(self) -> None:
+        old = {"type": "object", "patternProperties": {"^a": {"type": "string"}}}
+        assert breaking_changes(old, copy.deepcopy(old)) == []
+        shorter = {"type": "object", "patternProperties": {"^a": {"type": "string", "maxLength": 3}}}
+        assert breaking_changes(old, shorter) == ["(^a): maxLength narrowed from none to 3"]
+
     def test_recursive_types_end(self) -> None:
         tree = {
             "$defs": {"Node": {"type": "object", "properties": {"child": {"$ref": "#/$defs/Node"}}}},
