@@ -26,7 +26,9 @@ from streams.agents.publisher import Publisher
 from streams.agents.rules import RulesFile
 from streams.agents.score import ScoreAgent
 from streams.agents.watch import WatchAgent
+from streams.delivery.explained_text import ExplainedText
 from streams.delivery.targets import targets_of
+from streams.explanations import ClickHouseCells
 from streams.health import HealthState
 from streams.kafka_admin import TopicStatus, describe, ssl_context
 from streams.labelers import Labelers, labelers_name
@@ -168,6 +170,7 @@ class _Worker:
             now_ms=_now_ms,
             on_written=_count_written,
             targets=targets_of(settings.notify, _now_ms),
+            describe=ExplainedText(ClickHouseCells(settings.clickhouse), settings.notify.page_url),
         )
         watch = WatchAgent(self._app, worker, health, self._agents.fail)
         watch.owner = Watcher(

@@ -28,6 +28,8 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
+from streams.alert_page import PageTemplate
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -196,25 +198,12 @@ class NotifySettings(_Section):
     apprise_urls: SecretStr | None = None
     """Addresses of Apprise, such as slack://..., with spaces or line ends in between."""
     apprise_urls_file: Path | None = None
-    page_url: str = ""
-    """Template of the page that messages link to; knows {alert_id}, {rule}, {project_id}, {task_type}, {vendor_id} and
-    {labeler_id}."""
+    page_url: PageTemplate | None = None
+    """Template of the page that messages link to; see `streams.alert_page`."""
     timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 10.0
     """How long one attempt may take; a stopping worker waits for it."""
     retry_max_seconds: Seconds = 60.0
     """Longest pause between tries while a target is away."""
-
-    @field_validator("page_url")
-    @classmethod
-    def _page(cls, template: str) -> str:
-        fields = ("alert_id", "rule", "project_id", "task_type", "vendor_id", "labeler_id")
-        try:
-            page = template.format(**dict.fromkeys(fields, "x"))
-        except (KeyError, IndexError, ValueError, AttributeError):
-            raise ValueError(f"{template!r} is not a template; it may name {', '.join(fields)} in braces") from None
-        if template and not re.match(r"https?://\S+$", page):
-            raise ValueError(f"{template!r} does not begin with http:// or https://, or has spaces")
-        return template
 
     def alertmanager(self) -> str | None:
         """Alertmanager's address, from the file if one is named.

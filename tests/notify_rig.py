@@ -24,7 +24,7 @@ class Rig:
         self.now = T0
         self.published: list[Any] = []
         self.acknowledged: list[Any] = []
-        settings = Settings(notify=NotifySettings(page_url="https://page/{alert_id}"))
+        settings = Settings(notify=NotifySettings(page_url="https://page/$alert_id"))
         self.notify = Notify(
             settings,
             self.sink,

@@ -59,7 +59,7 @@ class Desk:
         states: Callable[[], Sequence[AlertState]],
         look: Callable[[], Awaitable[Notes]],
         now_ms: Callable[[], int],
-        page_url: str,
+        page_url: str | None,
         backoff: Backoff,
         jitter: Callable[[], float],
     ) -> None:
@@ -105,6 +105,7 @@ class Desk:
         """Let go of the targets."""
         for target in self.targets.values():
             await target.close()
+        await self._describe.close()
 
     async def turn(self, target: Target) -> None:
         """Send all that is due for one target now."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from detectors.alerts.alert import Alert, Notice
+from detectors.alerts.alert import Alert, Ended, Notice
+from streams.alert_page import page_url
 
 
 class Text(NamedTuple):
@@ -22,31 +23,35 @@ class Describe(Protocol):
     """Finds the words for an alert. What takes too long, or fails, is replaced by `PlainText`."""
 
     async def __call__(self, alert: Alert, notice: Notice) -> Text: ...
+    async def close(self) -> None: ...
 
 
 class PlainText:
     """What the alert itself knows, without asking anybody.
 
     Args:
-        page_url: template of a page on the alert (`page_of`); '' if there is none.
+        page_template: of a page on the alert (`page_of`); None if there is none.
     """
 
-    def __init__(self, page_url: str = "") -> None:
-        self._page_url = page_url
+    def __init__(self, page_template: str | None = None) -> None:
+        self._page_template = page_template
 
     async def __call__(self, alert: Alert, notice: Notice) -> Text:
         return self.text(alert, notice)
+
+    async def close(self) -> None:
+        """Nothing to give up."""
 
     def text(self, alert: Alert, notice: Notice) -> Text:
         """As calling it, at once."""
         lines = [_what(alert), f"Found at {_time(alert.began_ms)}."]
         if notice == "resolved" and alert.resolved_ms is not None:
-            lines.append(f"Over since {_time(alert.resolved_ms)}: {_ENDS[alert.ended]}.")
+            lines.append(f"Over since {_time(alert.resolved_ms)}: {ENDS[alert.ended]}.")
         if alert.is_flapping and notice != "resolved":
             lines.append("It comes and goes, and is over when all was well for longer.")
         if alert.rule.runbook:
             lines.append(f"What to do: {alert.rule.runbook}")
-        if page := page_of(self._page_url, alert):
+        if page := page_of(self._page_template, alert):
             lines.append(f"Page: {page}")
         lines.append(f"Alert {alert.alert_id} of rule {alert.rule.name}")
         return Text(f"[{_word(alert, notice)}] {alert.rule.name}: {where(alert)}", "\n".join(lines))
@@ -68,19 +73,31 @@ def where(alert: Alert) -> str:
     return ", ".join(named) or scope.text
 
 
-def page_of(template: str, alert: Alert) -> str:
-    """The address of an alert's page; '' without a template. Values are escaped."""
-    from urllib.parse import quote
-
+def page_of(template: str | None, alert: Alert) -> str:
+    """The address of an alert's page (`streams.alert_page`); '' without a template."""
+    if not template:
+        return ""
     scope = alert.scope
-    values = {
-        "alert_id": alert.alert_id, "rule": alert.rule.name, "project_id": scope.project_id,
-        "task_type": scope.task_type, "vendor_id": scope.vendor_id, "labeler_id": scope.labeler_id,
-    }  # fmt: skip
-    return template.format(**{name: quote(value, safe="") for name, value in values.items()})
+    return page_url(
+        template,
+        {
+            "alert_id": alert.alert_id,
+            "rule": alert.rule.name,
+            "metric": alert.rule.metric,
+            "severity": alert.rule.severity,
+            "state": alert.state,
+            "project_id": scope.project_id,
+            "task_type": scope.task_type,
+            "vendor_id": scope.vendor_id,
+            "labeler_id": scope.labeler_id,
+            "since_ms": alert.figures.since_ms if alert.figures else alert.began_ms,
+            "at_ms": alert.resolved_ms or alert.began_ms,
+        },
+    )
 
 
-_ENDS = {
+#: Why an alert is over, as people read it.
+ENDS: Final[dict[Ended, str]] = {
     "": "it is well again",
     "recovered": "it is well again",
     "withdrawn": "withdrawn, since late data say that nothing had changed",

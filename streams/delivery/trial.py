@@ -12,7 +12,7 @@ from streams.delivery.target import Outgoing, Sent, Target
 from streams.delivery.text import Text, page_of
 
 
-def trial(page_url: str, now_ms: int, by: str) -> Outgoing:
+def trial(page_url: str | None, now_ms: int, by: str) -> Outgoing:
     """The message. In Alertmanager it is an alert that is over by itself within minutes."""
     key = AlertKey("labelwatch-test", "change", ("all",))
     alert = Alert(
@@ -24,7 +24,7 @@ def trial(page_url: str, now_ms: int, by: str) -> Outgoing:
     return Outgoing(alert, "firing", Text("[TEST] labelwatch", f"{body}\nPage: {page}" if page else body), page)
 
 
-async def try_all(targets: Sequence[Target], page_url: str, now_ms: int, by: str) -> list[tuple[str, Sent]]:
+async def try_all(targets: Sequence[Target], page_url: str | None, now_ms: int, by: str) -> list[tuple[str, Sent]]:
     """Send it once to each; what each said, by name."""
     message = trial(page_url, now_ms, by)
     try:

@@ -63,7 +63,7 @@ def test_fire_group_inhibit_resolve_over_a_restart(worker_on: Deployment, manage
     worker_on.database(name)
     more = {
         "LABELWATCH_NOTIFY__ALERTMANAGER_URL": manager.url,
-        "LABELWATCH_NOTIFY__PAGE_URL": "https://page/{alert_id}",
+        "LABELWATCH_NOTIFY__PAGE_URL": "https://page/$alert_id",
         "LABELWATCH_NOTIFY__RETRY_MAX_SECONDS": "1",
     }
 

@@ -22,7 +22,7 @@ from streams.settings import NotifySettings, SettingsError
 from tests.alerts import HOUR, T0, batch, rule, scope, verdict
 from tests.webhook import webhook
 
-PAGE = "https://page/{rule}/{labeler_id}"
+PAGE = "https://page/$rule/$labeler_id"
 
 
 def story(*verdicts: Any) -> list[Transition]:
@@ -179,9 +179,7 @@ class TestSettings:
         with pytest.raises(SettingsError, match=says):
             targets_of(NotifySettings.model_validate(settings), lambda: T0)
 
-    @pytest.mark.parametrize(
-        "template", ["https://x/{alert}", "x/{alert_id}", "https://x/{}", "https://x/ {rule}", "{"]
-    )
+    @pytest.mark.parametrize("template", ["https://x/$alert", "x/$alert_id", "https://$rule/", "https://x/ $rule", "$"])
     def test_pages_that_cannot_be(self, template: str) -> None:
         with pytest.raises(ValidationError):
             NotifySettings(page_url=template)

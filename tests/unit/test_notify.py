@@ -10,7 +10,7 @@ import pytest
 from detectors.alerts.alert import Alert, Notice
 from schemas.alert_rows import AlertDeliveryRow, AlertNoteRow
 from streams.delivery.target import Sent
-from streams.delivery.text import Text
+from streams.delivery.text import PlainText, Text
 from streams.notify import decode_verdicts
 from streams.owner import FencedError
 from streams.state.codecs import UnknownCodecError
@@ -223,10 +223,11 @@ async def test_a_target_that_forgets_is_told_again_also_after_a_restart() -> Non
 
 
 async def test_words_that_cannot_be_found_are_replaced(box: Mailbox) -> None:
-    async def describe(alert: Alert, notice: Notice) -> Text:
-        raise OSError("ClickHouse is away")
+    class Away(PlainText):
+        async def __call__(self, alert: Alert, notice: Notice) -> Text:
+            raise OSError("ClickHouse is away")
 
-    rig = await Rig(box, describe=describe).start()
+    rig = await Rig(box, describe=Away()).start()
     rig.feed(batch(verdict(1)))
     await rig.turn()
     assert box.sent[0].text.title == "[WARNING] gold: vendor acme"
@@ -235,11 +236,12 @@ async def test_words_that_cannot_be_found_are_replaced(box: Mailbox) -> None:
 async def test_words_are_found_once_for_all_targets() -> None:
     asked: list[Notice] = []
 
-    async def describe(alert: Alert, notice: Notice) -> Text:
-        asked.append(notice)
-        return Text("it fell", "by much", '{"why": 1}')
+    class Words(PlainText):
+        async def __call__(self, alert: Alert, notice: Notice) -> Text:
+            asked.append(notice)
+            return Text("it fell", "by much", '{"why": 1}')
 
-    rig = await Rig(Mailbox("one"), Mailbox("two"), describe=describe).start()
+    rig = await Rig(Mailbox("one"), Mailbox("two"), describe=Words()).start()
     rig.feed(batch(verdict(1)))
     await rig.turn()
     assert asked == ["firing"]
