@@ -85,7 +85,7 @@ def test_fire_group_inhibit_resolve_over_a_restart(worker_on: Deployment, manage
         "vendor_id": "acme", "labeler_id": "ana", "team": "captions",
     }  # fmt: skip
     assert ana["generatorURL"] == f"https://page/{ana['annotations']['alert_id']}"
-    assert ana["annotations"]["summary"].startswith("[WARNING] labeler-gold")
+    assert ana["annotations"]["summary"].startswith("WARNING gold accuracy of ana")
 
     # The vendor's alert says it all: Alertmanager holds back what it has, labelwatch what comes after.
     say(verdict(3, of=VENDOR), labeler(4, "cem"))
