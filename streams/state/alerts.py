@@ -17,8 +17,8 @@ from streams.state.alert_rows import alert_row
 from streams.state.partition_state import Changes
 from streams.state.position import Position
 
-CODEC_VERSIONS: Final = {"position": 1, "book": 1, "alert": 1, "ends": 1, "text": 1, "delivery": 1}
-_BOOK: Final = frozenset({"book", "alert", "ends"})
+CODEC_VERSIONS: Final = {"position": 1, "book": 1, "alert": 1, "ends": 1, "hushed": 1, "text": 1, "delivery": 1}
+_BOOK: Final = frozenset({"book", "alert", "ends", "hushed"})
 
 
 class AlertsState:

@@ -94,6 +94,21 @@ def test_silence_means_what_the_rule_says(no_data: str, changes: list[str]) -> N
         assert (ended.alert.about, ended.alert.ended, ended.alert.figures) == ("no_data", "speaking", None)
 
 
+@pytest.mark.parametrize(("between", "told"), [(None, [("fired", "firing")]), ("recovered", [])])
+def test_a_breach_that_silence_ended_fires_again_with_the_first_value(between: Any, told: Any) -> None:
+    story = Story(rule(no_data="ok"))
+    story.say("breach", T0)
+    story.say("silent", T0 + HOUR)
+    if between:
+        story.say(between, T0 + 90 * MINUTE)
+    assert brief(story.say("speaking", T0 + 2 * HOUR)) == told
+    if told:
+        again = only(story.book)
+        assert (again.began_ms, again.figures and again.figures.level) == (T0 + 2 * HOUR, 0.8)
+    story.say("recovered", T0 + 3 * HOUR)
+    assert story.say("speaking", T0 + 4 * HOUR) == []
+
+
 def test_a_changed_rule_ends_both_its_alerts() -> None:
     story = Story(rule(no_data="alert"))
     story.say("breach", T0)
