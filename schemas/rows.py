@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from schemas.alert_rows import AlertDeliveryRow, AlertNoteRow, AlertRow
+
 
 class AnnotationScoreRow(NamedTuple):
     """``annotation_scores``: one annotation. Identity: segment, submit time, task, event id.
@@ -343,6 +345,9 @@ Row = (
     | ClosedTaskRow
     | FindingRow
     | ThresholdChangeRow
+    | AlertRow
+    | AlertDeliveryRow
+    | AlertNoteRow
     | MeasurementRow
     | DeadLetterRow
     | SourceProgressRow
@@ -361,6 +366,9 @@ TABLES: Final[dict[str, type[Row]]] = {
     "closed_tasks": ClosedTaskRow,
     "findings": FindingRow,
     "threshold_changes": ThresholdChangeRow,
+    "alerts": AlertRow,
+    "alert_deliveries": AlertDeliveryRow,
+    "alert_notes": AlertNoteRow,
     "measurements": MeasurementRow,
     "dead_letters": DeadLetterRow,
     "source_progress": SourceProgressRow,

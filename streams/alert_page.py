@@ -22,6 +22,7 @@ PAGE_FIELDS: Final[tuple[str, ...]] = (
     "labeler_id",
     "since_ms",
     "at_ms",
+    "alert_id",
 )
 MAX_URL: Final = 2_000
 

@@ -64,6 +64,7 @@ class AlertFacts:
     affected_tasks: int | None = None
     affected_query: str | None = None
     runbook: str | None = None
+    alert_id: str = ""
     page_template: str | None = None
     """As `streams.alert_page.check_page_template` accepts it."""
 
@@ -75,6 +76,7 @@ class AlertFacts:
         return page_url(
             self.page_template,
             {
+                "alert_id": self.alert_id,
                 "rule": self.rule,
                 "metric": self.metric,
                 "severity": self.severity,

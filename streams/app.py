@@ -1,4 +1,4 @@
-"""The worker: a Faust application with the agents SCORE, LABELERS and WATCH, its web page, how it starts and stops."""
+"""The worker: a Faust application with the agents SCORE, LABELERS, WATCH and NOTIFY, its web page, start and stop."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ from faust.types.auth import CredentialsT
 from schemas.topics import LABELER_EVIDENCE
 from streams.agents.assignment import Agents
 from streams.agents.labelers import LabelersAgent
+from streams.agents.notify import NotifyAgent
 from streams.agents.publisher import Publisher
 from streams.agents.rules import RulesFile
 from streams.agents.score import ScoreAgent
 from streams.agents.watch import WatchAgent
+from streams.delivery.explained_text import ExplainedText
+from streams.delivery.targets import targets_of
+from streams.explanations import ClickHouseCells
 from streams.health import HealthState
 from streams.kafka_admin import TopicStatus, describe, ssl_context
 from streams.labelers import Labelers, labelers_name
 from streams.metrics import METRICS, set_build_info
+from streams.notify import Notify, notify_name
 from streams.owner import FencedError
 from streams.reliability_copy import ReliabilityCopy
 from streams.score import Score
@@ -155,6 +160,18 @@ class _Worker:
             now_ms=_now_ms,
             on_written=_count_written,
         )
+        notify = NotifyAgent(self._app, worker, health, self._agents.fail)
+        notify.owner = Notify(
+            settings,
+            self._sink,
+            Claims(self._sink, notify_name(settings), worker_id),
+            publish=publish,
+            acknowledge=notify.acknowledge,
+            now_ms=_now_ms,
+            on_written=_count_written,
+            targets=targets_of(settings.notify, _now_ms),
+            describe=ExplainedText(ClickHouseCells(settings.clickhouse), settings.notify.page_url),
+        )
         watch = WatchAgent(self._app, worker, health, self._agents.fail)
         watch.owner = Watcher(
             settings,
@@ -166,7 +183,7 @@ class _Worker:
             on_written=_count_written,
         )
         watch.owner.on_restored = watch.note_restored
-        for agent in (score, labelers, watch):
+        for agent in (score, labelers, watch, notify):
             self._agents.add(agent)
         self._rules = RulesFile(settings, worker_id, self._sink, publish=publish, now_ms=_now_ms)
         self._has_started = asyncio.Event()

@@ -229,6 +229,31 @@ class Metrics:
         "At pipeline.breaker_bad_share the worker stops rather than send a whole topic to the dead letters.",
         runbook="breaker-open",
     )]  # fmt: skip
+    alerts: Annotated[Gauge, MetricSpec(
+        "labelwatch_alerts", "alerts",
+        "Alerts that are pending or firing, held ones among them.",
+        "Hundreds firing: one cause, most likely; `labelwatch alerts list` names the broad ones first.",
+        ("state", "severity"),
+    )]  # fmt: skip
+    deliveries: Annotated[Counter, MetricSpec(
+        "labelwatch_deliveries_total", "attempts",
+        "Attempts to deliver a message of an alert, by what came of it: delivered, later (tried again), refused (given "
+        "up) or dropped (needless by then).",
+        "later rising: the target is away; nothing is lost. refused: it will never take the message; mend the address.",
+        ("target", "outcome"), runbook="deliveries-failing",
+    )]  # fmt: skip
+    deliveries_waiting: Annotated[Gauge, MetricSpec(
+        "labelwatch_deliveries_waiting", "messages",
+        "Messages of alerts that the target has not taken yet, silenced ones among them.",
+        "Growing: the target is away, or refuses for now.",
+        ("target",), runbook="deliveries-failing",
+    )]  # fmt: skip
+    delivery_wait_seconds: Annotated[Gauge, MetricSpec(
+        "labelwatch_delivery_wait_seconds", "seconds",
+        "How long the oldest message that was tried and not taken has waited; 0 if there is none.",
+        "Above 300 people do not hear of what is wrong: look at the target.",
+        ("target",), runbook="deliveries-failing",
+    )]  # fmt: skip
     build_info: Annotated[Gauge, MetricSpec(
         "labelwatch_build_info", "1",
         "Always 1; the labels say what runs.",

@@ -15,7 +15,7 @@ from detectors.alerts.alert import About, Alert, AlertKey, Change, Ended, Notice
 from detectors.alerts.inhibition import breadth, inhibits
 from detectors.alerts.quiet import is_quiet, quiet_until_ms
 from schemas.thresholds import Severity
-from schemas.verdicts import Verdict, Verdicts
+from schemas.verdicts import Figures, Verdict, Verdicts
 
 HOUR_MS: Final = 3_600_000
 #: How long after people were told they are told again, while it lasts.
@@ -42,6 +42,8 @@ class AlertBook:
         self._due: dict[AlertKey, int] = {}
         self._ends: dict[AlertKey, list[int]] = {}
         """When alerts that had fired were over, lately."""
+        self._hushed: dict[AlertKey, Figures] = {}
+        """Breaches that silence ended and nothing else: WATCH does not say them again when values come again."""
         self._changed: dict[tuple[str, AlertKey | None], None] = {}
         self._told: list[Transition] = []
 
@@ -83,9 +85,13 @@ class AlertBook:
             elif kind == "alert":
                 alert = Alert.from_plain(plain)
                 self._keep(alert)
-            elif kind == "ends":
+            elif kind in ("ends", "hushed"):
                 rule, about, scope = json.loads(key)
-                self._ends[AlertKey(rule, about, tuple(scope))] = plain
+                of = AlertKey(rule, about, tuple(scope))
+                if kind == "ends":
+                    self._ends[of] = plain
+                else:
+                    self._hushed[of] = Figures.model_validate(plain)
             else:
                 raise ValueError(f"no kind {kind!r} of an alert book")
         self._changed = {}
@@ -95,24 +101,43 @@ class AlertBook:
             return _dumps([self.clock_ms, self.number])
         if kind == "alert":
             return _dumps(self._open[key].to_plain()) if key in self._open else None
+        if kind == "hushed":
+            return self._hushed[key].model_dump_json() if key in self._hushed else None
         return _dumps(self._ends[key]) if key in self._ends else None
 
     def _apply(self, verdict: Verdict) -> None:
         match verdict.kind:
             case "breach":
+                self._unhush(AlertKey.of(verdict, "change"))
                 self._begin(verdict, "change")
             case "silent" if verdict.rule.no_data == "alert":
                 self._begin(verdict, "no_data")
             case "silent":
                 if verdict.rule.no_data == "ok":
+                    self._hush(AlertKey.of(verdict, "change"))
                     self._end(verdict, "change", "silent")
             case "speaking":
                 self._end(verdict, "no_data", "speaking")
+                if figures := self._unhush(AlertKey.of(verdict, "change")):
+                    self._begin(verdict.model_copy(update={"figures": figures}), "change")
             case "dropped":
+                self._unhush(AlertKey.of(verdict, "change"))
                 self._end(verdict, "change", "dropped")
                 self._end(verdict, "no_data", "dropped")
             case "recovered" | "withdrawn" | "new_level" as ended:
+                self._unhush(AlertKey.of(verdict, "change"))
                 self._end(verdict, "change", ended)
+
+    def _hush(self, key: AlertKey) -> None:
+        if (alert := self._open.get(key)) and alert.figures is not None:
+            self._hushed[key] = alert.figures
+            self._changed["hushed", key] = None
+
+    def _unhush(self, key: AlertKey) -> Figures | None:
+        figures = self._hushed.pop(key, None)
+        if figures is not None:
+            self._changed["hushed", key] = None
+        return figures
 
     def _begin(self, verdict: Verdict, about: About) -> None:
         key = AlertKey.of(verdict, about)
