@@ -26,7 +26,7 @@ BY_NAME = {rule.name: rule for rule in RULES}
 @pytest.mark.parametrize("name", ["segment-gold-accuracy", "labeler-constant-answers", "messages-refused"])
 def test_a_shipped_rule_keeps_to_its_budget(name: str) -> None:
     for row in binary_rows(BY_NAME[name], runs=200, seed=1, arls=(2_000.0,)):
-        assert row.alarms > 50
+        assert row.alarms > 30, "enough to tell"
         assert row.kept, row
 
 
