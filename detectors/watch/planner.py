@@ -19,6 +19,8 @@ from schemas.thresholds import Rule
 
 WEEK_MS: Final = 7 * 86_400_000
 HOUR_MS: Final = 3_600_000
+#: Values a week that are planned for, at least, while a rule has run for less than an hour.
+AT_FIRST: Final = 16_384.0
 #: Values after which the measured level of all scopes replaces the metric's usual one, for scopes that are new.
 KNOWN_LEVEL: Final = 500
 #: Levels are rounded to so much, and planned anew when they have moved by more than one and a half of it.
@@ -73,7 +75,8 @@ class Volume:
 
     def needed(self, now_ms: int) -> float:
         """The volume to plan for: values a week, up to the next power of two, so that plans change seldom."""
-        return 2.0 ** math.ceil(math.log2(max(self.per_week(now_ms), 1.0)))
+        is_known = self._first_ms >= 0 and now_ms - self._first_ms >= HOUR_MS
+        return 2.0 ** math.ceil(math.log2(max(self.per_week(now_ms), 1.0 if is_known else AT_FIRST)))
 
     def level(self) -> float | None:
         """Mean of the values, rounded; None while they are few."""
