@@ -232,7 +232,7 @@ class _Worker:
             return self._agents.failed.result()
         for tick in ticks:
             if tick.done():
-                return tick.exception()
+                return tick.exception() or RuntimeError("a task that runs until the end ended by itself")
         if stopped.done():
             return None
         crash: BaseException | None = running.exception() or self._app._crash_reason

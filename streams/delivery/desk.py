@@ -84,8 +84,9 @@ class Desk:
             event.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver until cancelled; without targets, only wait for that."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.Event().wait())
             for target in self.targets.values():
                 group.create_task(self._serve(target))
 

@@ -100,3 +100,13 @@ async def test_one_that_was_taken_over_ends_the_worker() -> None:
         problem = problem.exceptions[0]
     assert isinstance(problem, FencedError) or isinstance(one.failures[0], FencedError)
     assert box.sent == []
+
+
+async def test_runs_on_where_nobody_is_to_be_told() -> None:
+    one = AgentRig(Mailbox())
+    one.agent.owner = Rig().notify
+    ticking = asyncio.create_task(one.agent.keep_checkpointing())
+    done, _ = await asyncio.wait({ticking}, timeout=0.1)
+    assert not done, "a task that ended would end the worker"
+    ticking.cancel()
+    await asyncio.gather(ticking, return_exceptions=True)
