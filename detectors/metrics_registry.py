@@ -15,8 +15,8 @@ from schemas.thresholds import MethodName, MetricName
 
 Law = Literal["answers", "scores", "numbers"]
 """``answers``: each value is 0 or 1, and counts of them are pooled. ``scores``: from 0 to 1. ``numbers``: any."""
-Source = Literal["windows", "answers", "labeler answers"]
-"""Closed windows of segments; single events as they are scored; single answers on the way to a labeler's owner."""
+Source = Literal["answers", "hours", "minutes"]
+"""A value for each answer (review, message) as it comes; one an hour, when the watermark is past it; one a minute."""
 Bad = Literal["down", "up", "both"]
 
 METHODS: Final[dict[Law, tuple[MethodName, ...]]] = {
@@ -66,11 +66,10 @@ def _answers(
     meaning: str,
     columns: tuple[str, str] | None = None,
     *,
-    source: Source = "answers",
     scopes: tuple[Kind, ...] = KINDS,
 ) -> Metric:
     return Metric(
-        name, "share", 0.0, 1.0, source, "answers", bad, counted, smallest_drop, level, meaning, scopes, (), columns
+        name, "share", 0.0, 1.0, "answers", "answers", bad, counted, smallest_drop, level, meaning, scopes, (), columns
     )
 
 
@@ -78,25 +77,25 @@ _ALL: Final = (
     _answers(
         "gold_accuracy", "down", "golds", 0.92, 0.1,
         "Share of answers to gold tasks that are the known one.",
-        ("golds", "golds_right"), source="labeler answers",
+        ("golds", "golds_right"),
     ),
     _answers(
         "consensus_agreement", "down", "answers", 0.85, 0.1,
         "Share of answers that are what was believed of the task before they came.",
-        ("compared", "agreed"), source="labeler answers",
+        ("compared", "agreed"),
     ),
     Metric(
-        "krippendorff_alpha", "alpha", -1.0, 1.0, "windows", "numbers", "down", "hours", None, None,
-        "Krippendorff's alpha of an hour's tasks with two or more answers: 1 full agreement, 0 as by chance.",
+        "krippendorff_alpha", "alpha", -1.0, 1.0, "hours", "numbers", "down", "hours", None, None,
+        "Krippendorff's alpha of an hour's answers with earlier ones to their tasks: 1 full agreement, 0 chance.",
         scopes=_POOLED,
     ),
     Metric(
-        "mean_confidence", "share", 0.0, 1.0, "windows", "scores", "down", "tasks", 0.1, 0.9,
-        "Mean calibrated probability that the consensus of the window's tasks is right.",
+        "mean_confidence", "share", 0.0, 1.0, "answers", "scores", "down", "answers", 0.1, 0.9,
+        "Mean calibrated probability that the consensus is right, of the task of each answer, now that it is counted.",
         scopes=_POOLED,
     ),
     Metric(
-        "calibration_error", "share", 0.0, 1.0, "windows", "scores", "up", "hours", 0.1, 0.05,
+        "calibration_error", "share", 0.0, 1.0, "hours", "scores", "up", "hours", 0.1, 0.05,
         "Gap between confidence and what came true (ECE, ten bins), of an hour's tasks whose truth became known.",
         scopes=("project", "task_type", "all"),
     ),
@@ -106,11 +105,11 @@ _ALL: Final = (
         ("reviews", "rejected"),
     ),
     Metric(
-        "aht_seconds", "seconds", 0.0, math.inf, "windows", "numbers", "both", "hours", None, None,
+        "aht_seconds", "seconds", 0.0, math.inf, "hours", "numbers", "both", "hours", None, None,
         "Average handling time of an hour's answers, times that cannot be work left out.",
     ),
     Metric(
-        "forecast_error", "seconds", 0.0, math.inf, "windows", "numbers", "up", "hours", None, None,
+        "forecast_error", "seconds", 0.0, math.inf, "hours", "numbers", "up", "hours", None, None,
         "Mean absolute error of an hour's forecasts of handling time.",
         scopes=_POOLED,
     ),
@@ -122,31 +121,30 @@ _ALL: Final = (
     _answers(
         "too_fast_share", "up", "answers", 0.025, 0.1,
         "Share of answers unusually fast for their labeler and work.",
-        ("forecasts", "too_fast"), source="labeler answers",
+        ("forecasts", "too_fast"),
     ),
     _answers(
         "too_slow_share", "up", "answers", 0.025, 0.1,
         "Share of answers unusually slow for their labeler and work.",
-        ("forecasts", "too_slow"), source="labeler answers",
+        ("forecasts", "too_slow"),
     ),
     Metric(
-        "label_distance_own", "share", 0.0, 1.0, "windows", "scores", "up", "hours", 0.2, 0.1,
+        "label_distance_own", "share", 0.0, 1.0, "hours", "scores", "up", "hours", 0.2, 0.1,
         "Distance (total variation) of an hour's distribution of labels from the scope's own history.",
     ),
     Metric(
-        "label_distance_peers", "share", 0.0, 1.0, "windows", "scores", "up", "hours", 0.2, 0.1,
+        "label_distance_peers", "share", 0.0, 1.0, "hours", "scores", "up", "hours", 0.2, 0.1,
         "Distance (total variation) of an hour's distribution of labels from that of others on the same work.",
         scopes=("labeler", "vendor", "segment"),
     ),
     _answers(
         "repeated_answer_share", "up", "answers", 0.05, 0.1,
         "Share of answers that repeat, word for word, what the labeler said to another task (free text and spans).",
-        source="labeler answers",
     ),
     _answers(
-        "constant_answer_share", "up", "answers", 0.4, 0.2,
-        "Share of answers that equal the labeler's previous one: near 1, the same is answered whatever is asked.",
-        source="labeler answers", scopes=("labeler",),
+        "constant_answer_share", "up", "pairs", 0.4, 0.2,
+        "Share of pairs of successive answers that are equal: near 1, the same is answered whatever is asked.",
+        scopes=("labeler",),
     ),
     _answers(
         "invalid_share", "up", "messages", 0.002, 0.05,
@@ -159,17 +157,17 @@ _ALL: Final = (
         ("answers", "late"), scopes=_POOLED,
     ),
     Metric(
-        "volume", "answers an hour", 0.0, math.inf, "windows", "numbers", "both", "hours", None, None,
+        "volume", "answers an hour", 0.0, math.inf, "hours", "numbers", "both", "hours", None, None,
         "Answers in an hour: down is a drop, up a surge. Nothing at all is a stall, see stall_seconds.",
     ),
     Metric(
-        "stall_seconds", "seconds", 0.0, math.inf, "windows", "numbers", "up", "minutes", None, None,
-        "Seconds since the scope's latest answer, on a stream that otherwise moves.",
+        "stall_seconds", "seconds", 0.0, math.inf, "minutes", "numbers", "up", "minutes", None, None,
+        "Seconds since the scope's latest answer, by the clock of all answers; while there are none, by heartbeats.",
         scopes=_POOLED, methods=("fixed",),
     ),
     Metric(
-        "lag_seconds", "seconds", 0.0, math.inf, "windows", "numbers", "up", "minutes", None, None,
-        "How far quality figures are behind: clock minus watermark, of the partition that is farthest behind.",
+        "lag_seconds", "seconds", 0.0, math.inf, "minutes", "numbers", "up", "minutes", None, None,
+        "How long the latest scored message had waited, where more wait behind it; of the partition farthest behind.",
         scopes=("all",), methods=("fixed",),
     ),
 )  # fmt: skip
@@ -202,8 +200,9 @@ def to_markdown() -> str:
         )
     lines += [
         "",
-        "- **Measured from**: *labeler answers* are taken one by one by whoever owns the labeler, and pooled by window",
-        "  for other scopes; *answers* are single events as they are scored; *windows* are closed windows of segments.",
+        "- **Measured from**: *answers* are values one by one as they come (so are reviews and messages), whatever the",
+        "  scope; *hours* have one value each, when the watermark has passed them, late answers left out;",
+        "  *minutes* are those of the stream's own clock.",
         "- **Bad is**: the `direction` of a rule that says none. Both: two detectors, which share the budget.",
         "- **Drop**: `smallest_drop` of a rule that says none. `seasonal` and `kswin` look at deviations instead.",
         "- **Methods**: [detectors.md](detectors.md) says what each promises. The first one is the one to take.",

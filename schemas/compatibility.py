@@ -15,8 +15,8 @@ _UPPER: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxPro
 _LOWER: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _EXACT: Final = ("format", "pattern", "multipleOf", "uniqueItems")
 _STRUCTURE: Final = (
-    "type", "enum", "const", "properties", "required", "additionalProperties", "propertyNames", "items",
-    "anyOf", "oneOf", "default", "$ref",
+    "type", "enum", "const", "properties", "required", "additionalProperties", "propertyNames",
+    "patternProperties", "items", "prefixItems", "anyOf", "oneOf", "default", "$ref",
 )  # fmt: skip
 _ANNOTATION: Final = ("title", "description", "examples", "deprecated", "discriminator", "$defs", "$schema", "$id")
 _KNOWN: Final = frozenset((*_UPPER, *_LOWER, *_EXACT, *_STRUCTURE, *_ANNOTATION))
@@ -99,6 +99,13 @@ class _Comparison:
         yield from self._compare_objects(old, new, where)
         if "items" in new:
             yield from self.compare(old.get("items", {}), new["items"], f"{where}[]")
+        # Of a tuple by place: how many there are is a matter of minItems and maxItems.
+        before = old.get("prefixItems", ())
+        for place, schema in enumerate(new.get("prefixItems", ())):
+            yield from self.compare(before[place] if place < len(before) else {}, schema, f"{where}[{place}]")
+        for pattern, schema in new.get("patternProperties", {}).items():
+            known = old.get("patternProperties", {}).get(pattern, {})
+            yield from self.compare(known, schema, f"{where}.({pattern})".lstrip("."))
         if "propertyNames" in new:
             names = {"type": "string"}
             yield from self.compare({**names, **old.get("propertyNames", {})}, {**names, **new["propertyNames"]},

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from schemas.alert_rows import AlertDeliveryRow, AlertNoteRow, AlertRow
+
 
 class AnnotationScoreRow(NamedTuple):
     """``annotation_scores``: one annotation. Identity: segment, submit time, task, event id.
@@ -267,9 +269,10 @@ class PartitionClaimRow(NamedTuple):
 
 
 class FindingRow(NamedTuple):
-    """``findings``: a change that a detector found. Identity: metric, scope, time, source partition.
+    """``findings``: a change that a detector found. Identity: metric, scope, time, source partition, rule.
 
-    What of the scope is empty, is not told apart.
+    What of the scope is empty, is not told apart. ``rule`` is empty for what is watched without one; ``scope`` is that
+    of the rule. What a rule finds was found in partition 0 of the topic ``measurements``.
     """
 
     metric: str
@@ -287,6 +290,8 @@ class FindingRow(NamedTuple):
     statistic: float
     threshold: float
     source_offset: int
+    rule: str = ""
+    scope: str = ""
 
 
 class ThresholdChangeRow(NamedTuple):
@@ -311,6 +316,25 @@ class ThresholdChangeRow(NamedTuple):
     accepted_at: int
 
 
+class MeasurementRow(NamedTuple):
+    """``measurements``: a message of the topic of that name, as it stands there. Identity: app, arrival, offset.
+
+    ``kind`` is ``measurements`` or ``rules``, of which ``source_partition`` is -1. ``first_at`` and ``last_at`` are the
+    earliest and the latest event time of its answers, both 0 without any.
+    """
+
+    app_id: str
+    arrived_at: int
+    source_offset: int
+    sent_at: int
+    kind: str
+    source_partition: int
+    first_at: int
+    last_at: int
+    answers: int
+    payload: str
+
+
 Row = (
     AnnotationScoreRow
     | TaskConfidenceRow
@@ -321,6 +345,10 @@ Row = (
     | ClosedTaskRow
     | FindingRow
     | ThresholdChangeRow
+    | AlertRow
+    | AlertDeliveryRow
+    | AlertNoteRow
+    | MeasurementRow
     | DeadLetterRow
     | SourceProgressRow
     | StateRow
@@ -338,6 +366,10 @@ TABLES: Final[dict[str, type[Row]]] = {
     "closed_tasks": ClosedTaskRow,
     "findings": FindingRow,
     "threshold_changes": ThresholdChangeRow,
+    "alerts": AlertRow,
+    "alert_deliveries": AlertDeliveryRow,
+    "alert_notes": AlertNoteRow,
+    "measurements": MeasurementRow,
     "dead_letters": DeadLetterRow,
     "source_progress": SourceProgressRow,
     "state": StateRow,

@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from schemas.dead_letter import DeadLetter
 from schemas.events import AnnotationEvent, ReviewEvent
 from schemas.evidence import EvidenceBatch
+from schemas.measurements import MeasurementMessage
 from schemas.reliability import ReliabilityRecord
+from schemas.verdicts import Verdicts
 
 DAY_MS: Final = 86_400_000
 
@@ -86,7 +88,7 @@ DEAD_LETTERS: Final = Topic(
     compacted=False,
     schema=DeadLetter,
     version=1,
-    written_by="SCORE, LABELERS",
+    written_by="SCORE, LABELERS, WATCH",
     read_by="`labelwatch dlq`",
     purpose="Input that can never be used, with reason, origin and payload.",
 )
@@ -116,8 +118,32 @@ LABELER_RELIABILITY: Final = Topic(
     read_by="every worker; anyone",
     purpose="How far each labeler can be trusted, with the evidence of every source partition. Kept for good.",
 )
+MEASUREMENTS: Final = Topic(
+    name="measurements",
+    key="(none)",
+    partitions=1,
+    retention_ms=14 * DAY_MS,
+    compacted=False,
+    schema=MeasurementMessage,
+    version=1,
+    written_by="SCORE; rules by any worker",
+    read_by="WATCH, `labelwatch thresholds backtest`",
+    purpose="What rules look at, and the rules themselves, in one order: budgets are of the whole fleet.",
+)
+ALERTS: Final = Topic(
+    name="alerts",
+    key="(none)",
+    partitions=1,
+    retention_ms=30 * DAY_MS,
+    compacted=False,
+    schema=Verdicts,
+    version=1,
+    written_by="WATCH",
+    read_by="NOTIFY",
+    purpose="Breaches of rules and their ends, numbered, and how far everything was judged.",
+)
 
-TOPICS: Final = (ANNOTATIONS, REVIEWS, DEAD_LETTERS, LABELER_EVIDENCE, LABELER_RELIABILITY)
+TOPICS: Final = (ANNOTATIONS, REVIEWS, DEAD_LETTERS, LABELER_EVIDENCE, LABELER_RELIABILITY, MEASUREMENTS, ALERTS)
 
 
 def by_name(name: str) -> Topic:

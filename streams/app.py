@@ -1,4 +1,4 @@
-"""The worker: a Faust application with the agents SCORE and LABELERS, its web page, and how it starts and stops."""
+"""The worker: a Faust application with the agents SCORE, LABELERS, WATCH and NOTIFY, its web page, start and stop."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ from faust.types.auth import CredentialsT
 from schemas.topics import LABELER_EVIDENCE
 from streams.agents.assignment import Agents
 from streams.agents.labelers import LabelersAgent
+from streams.agents.notify import NotifyAgent
 from streams.agents.publisher import Publisher
+from streams.agents.rules import RulesFile
 from streams.agents.score import ScoreAgent
+from streams.agents.watch import WatchAgent
+from streams.delivery.explained_text import ExplainedText
+from streams.delivery.targets import targets_of
+from streams.explanations import ClickHouseCells
 from streams.health import HealthState
 from streams.kafka_admin import TopicStatus, describe, ssl_context
 from streams.labelers import Labelers, labelers_name
 from streams.metrics import METRICS, set_build_info
+from streams.notify import Notify, notify_name
 from streams.owner import FencedError
 from streams.reliability_copy import ReliabilityCopy
 from streams.score import Score
@@ -34,6 +41,7 @@ from streams.settings import KafkaSettings, Settings
 from streams.sinks.clickhouse import ClickHouseSink, log_retry
 from streams.sinks.retry import Backoff
 from streams.state.claims import Claims
+from streams.watch import Watcher, watch_name
 from streams.web import WebServer
 
 log = structlog.get_logger()
@@ -139,6 +147,7 @@ class _Worker:
             on_written=_count_written,
             evidence_partitions=next(s.partitions for s in topics if s.topic is LABELER_EVIDENCE),
             tell=self._copy.tell,
+            is_at_end=score.is_at_end,
         )
         self._copy.on_record = score.owner.hear
         labelers = LabelersAgent(self._app, worker, health, self._agents.fail)
@@ -151,8 +160,33 @@ class _Worker:
             now_ms=_now_ms,
             on_written=_count_written,
         )
-        self._agents.add(score)
-        self._agents.add(labelers)
+        notify = NotifyAgent(self._app, worker, health, self._agents.fail)
+        notify.owner = Notify(
+            settings,
+            self._sink,
+            Claims(self._sink, notify_name(settings), worker_id),
+            publish=publish,
+            acknowledge=notify.acknowledge,
+            now_ms=_now_ms,
+            on_written=_count_written,
+            targets=targets_of(settings.notify, _now_ms),
+            describe=ExplainedText(ClickHouseCells(settings.clickhouse), settings.notify.page_url),
+        )
+        watch = WatchAgent(self._app, worker, health, self._agents.fail)
+        watch.owner = Watcher(
+            settings,
+            self._sink,
+            Claims(self._sink, watch_name(settings), worker_id),
+            publish=publish,
+            acknowledge=watch.acknowledge,
+            now_ms=_now_ms,
+            on_written=_count_written,
+        )
+        watch.owner.on_restored = watch.note_restored
+        for agent in (score, labelers, watch, notify):
+            self._agents.add(agent)
+        self._rules = RulesFile(settings, worker_id, self._sink, publish=publish, now_ms=_now_ms)
+        self._has_started = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> int:
         log.info("worker.starting")
@@ -160,7 +194,7 @@ class _Worker:
         # Starting waits for Kafka, and for ClickHouse to restore state. It can be told to stop meanwhile, too.
         running = asyncio.create_task(self._start_and_wait())
         reading = self._copy.run(self._settings.kafka, self._settings.worker.retry_max_seconds)
-        ticks = [*self._agents.ticks(), asyncio.create_task(reading)]
+        ticks = [*self._agents.ticks(), asyncio.create_task(reading), asyncio.create_task(self._watch_rules())]
         ends: set[asyncio.Future[Any]] = {stopped, running, self._agents.failed, *ticks}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         error = self._reason(stopped, running, ticks)
@@ -184,7 +218,12 @@ class _Worker:
         await self._copy.restored(COPY_SECONDS)
         await self._app.start()
         log.info("worker.started")
+        self._has_started.set()
         await self._app.wait_until_stopped()
+
+    async def _watch_rules(self) -> None:
+        await self._has_started.wait()  # without it there is no producer
+        await self._rules.run()
 
     def _reason(
         self, stopped: asyncio.Task[bool], running: asyncio.Task[None], ticks: Sequence[asyncio.Task[None]]
@@ -193,7 +232,7 @@ class _Worker:
             return self._agents.failed.result()
         for tick in ticks:
             if tick.done():
-                return tick.exception()
+                return tick.exception() or RuntimeError("a task that runs until the end ended by itself")
         if stopped.done():
             return None
         crash: BaseException | None = running.exception() or self._app._crash_reason

@@ -136,7 +136,8 @@ class Metrics:
     )]  # fmt: skip
     messages_sent: Annotated[Counter, MetricSpec(
         "labelwatch_messages_sent_total", "messages",
-        "Messages that the broker has taken: dead letters, evidence on labelers, and records of their reliability.",
+        "Messages that the broker has taken: dead letters, evidence on labelers, records of their reliability, what "
+        "rules look at, and what they say.",
         "Evidence standing still while annotations are accepted: no checkpoint succeeds. Reliability records standing "
         "still while evidence is sent: look at the lag of labeler-evidence.",
         ("topic",), runbook="lag-growing",
@@ -165,6 +166,45 @@ class Metrics:
         "Above 0: something else writes to the topic, or a newer version of labelwatch does; the log says what.",
         runbook="worker-stuck",
     )]  # fmt: skip
+    watch_clock_seconds: Annotated[Gauge, MetricSpec(
+        "labelwatch_watch_clock_seconds", "unix seconds",
+        "Event time up to which rules have judged; on the worker that runs WATCH, 0 on others.",
+        "Standing still while annotations are accepted: no rule can fire. Look at the lag of measurements.",
+        runbook="lag-growing",
+    )]  # fmt: skip
+    findings: Annotated[Counter, MetricSpec(
+        "labelwatch_findings_total", "findings",
+        "Breaches of rules that WATCH found.",
+        "Many in a minute: one cause with many faces, or rules without a budget; see `labelwatch thresholds check`.",
+    )]  # fmt: skip
+    rules_in_force: Annotated[Gauge, MetricSpec(
+        "labelwatch_rules_in_force", "1",
+        "Always 1; the label is the SHA-256 of the rules that WATCH runs. On the worker that runs WATCH.",
+        "Other than labelwatch_thresholds_file for more than a minute: the log says rules.refused or rules.not_later.",
+        ("sha256",),
+    )]  # fmt: skip
+    rules_not_running: Annotated[Gauge, MetricSpec(
+        "labelwatch_rules_not_running", "rules",
+        "Rules in force that do not run at the volume they meet.",
+        "Above 0: `labelwatch thresholds check` says which, and why.",
+    )]  # fmt: skip
+    rules_refused: Annotated[Counter, MetricSpec(
+        "labelwatch_rules_refused_total", "times",
+        "Rules that a worker sent or stored, and that WATCH could not use; those before stay.",
+        "Above 0: workers of different versions run beside each other, or something else writes to measurements.",
+        runbook="worker-stuck",
+    )]  # fmt: skip
+    thresholds_file: Annotated[Gauge, MetricSpec(
+        "labelwatch_thresholds_file", "1",
+        "Always 1; the label is the SHA-256 of the latest usable file of rules that this worker found.",
+        "Different between workers for more than a minute: their files differ.",
+        ("sha256",),
+    )]  # fmt: skip
+    thresholds_refused: Annotated[Gauge, MetricSpec(
+        "labelwatch_thresholds_refused", "1",
+        "1 while this worker's file of rules cannot be used, as it is now; those before stay in force.",
+        "Above 0: the log has thresholds.refused with line and reason; so has `labelwatch thresholds check FILE`.",
+    )]  # fmt: skip
     state_restore_seconds: Annotated[Histogram, MetricSpec(
         "labelwatch_state_restore_seconds", "seconds",
         "Time to read one partition's state after it was assigned.",
@@ -188,6 +228,31 @@ class Metrics:
         "Share of bad messages among the last pipeline.breaker_min_messages of the worst partition, 0 to 1.",
         "At pipeline.breaker_bad_share the worker stops rather than send a whole topic to the dead letters.",
         runbook="breaker-open",
+    )]  # fmt: skip
+    alerts: Annotated[Gauge, MetricSpec(
+        "labelwatch_alerts", "alerts",
+        "Alerts that are pending or firing, held ones among them.",
+        "Hundreds firing: one cause, most likely; `labelwatch alerts list` names the broad ones first.",
+        ("state", "severity"),
+    )]  # fmt: skip
+    deliveries: Annotated[Counter, MetricSpec(
+        "labelwatch_deliveries_total", "attempts",
+        "Attempts to deliver a message of an alert, by what came of it: delivered, later (tried again), refused (given "
+        "up) or dropped (needless by then).",
+        "later rising: the target is away; nothing is lost. refused: it will never take the message; mend the address.",
+        ("target", "outcome"), runbook="deliveries-failing",
+    )]  # fmt: skip
+    deliveries_waiting: Annotated[Gauge, MetricSpec(
+        "labelwatch_deliveries_waiting", "messages",
+        "Messages of alerts that the target has not taken yet, silenced ones among them.",
+        "Growing: the target is away, or refuses for now.",
+        ("target",), runbook="deliveries-failing",
+    )]  # fmt: skip
+    delivery_wait_seconds: Annotated[Gauge, MetricSpec(
+        "labelwatch_delivery_wait_seconds", "seconds",
+        "How long the oldest message that was tried and not taken has waited; 0 if there is none.",
+        "Above 300 people do not hear of what is wrong: look at the target.",
+        ("target",), runbook="deliveries-failing",
     )]  # fmt: skip
     build_info: Annotated[Gauge, MetricSpec(
         "labelwatch_build_info", "1",

@@ -12,6 +12,7 @@ from schemas.dead_letter import FIRST_BYTES, MAX_KEY_BYTES, MAX_PAYLOAD_BYTES, D
 from schemas.rows import DeadLetterRow, Row
 from schemas.times import EARLIEST_YEAR, LATEST_YEAR, to_ms
 from streams.decode import Record, Refusal
+from streams.measured import Measured
 
 EARLIEST_MS: Final = to_ms(datetime(EARLIEST_YEAR, 1, 1, tzinfo=UTC))
 LATEST_MS: Final = to_ms(datetime(LATEST_YEAR, 1, 1, tzinfo=UTC)) - 1
@@ -23,6 +24,7 @@ class Outcome:
 
     rows: defaultdict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    measured: Measured = field(default_factory=Measured)
     received: int = 0
     replayed: int = 0
     accepted: int = 0
@@ -63,6 +65,7 @@ class Outcome:
         for table, rows in later.rows.items():
             self.rows[table].extend(rows)
         self.dead_letters.extend(later.dead_letters)
+        self.measured.take(later.measured)
         self.received += later.received
         self.replayed += later.replayed
         self.accepted += later.accepted

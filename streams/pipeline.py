@@ -29,12 +29,13 @@ from schemas.rows import AnnotationScoreRow, ClosedTaskRow, ReviewRow
 from schemas.times import format_utc, to_ms
 from schemas.topics import ANNOTATIONS, REVIEWS
 from streams.decode import Record, Refusal, check_key, decode_annotations, decode_reviews
+from streams.measured import peers, short_label
 from streams.outcome import Outcome, arrival_ms, unread
-from streams.revision import TaskChange, apply_review, learn_truth
+from streams.revision import TaskChange, apply_review, learn_truth, note_outcome
 from streams.settings import ProjectSettings, ReliabilitySettings
 from streams.state.journal import Noted
 from streams.state.partition_state import Changes, PartitionState
-from streams.state.result_rows import Scope, finding_row, outcome_row
+from streams.state.result_rows import Scope, finding_row
 from streams.timed_work import timed_work
 
 _MICROSECONDS: Final = 1_000_000
@@ -80,6 +81,7 @@ class PartitionPipeline:
         else:
             raise ValueError(f"SCORE does not read {topic!r}")
         outcome.received = len(fresh)
+        outcome.measured.arrived_ms = arrival_ms(fresh[-1])
         position.offset = fresh[-1].offset
         position.received += outcome.received
         position.accepted += outcome.accepted
@@ -150,22 +152,25 @@ class PartitionPipeline:
                 self.state.expected_times.hear(SpeedKey(labeler_id, *space), source_partition, evidence.speed)
 
     def _annotations(self, records: Sequence[Record], outcome: Outcome) -> None:
-        partition = self.state.partition
         for record, decoded in zip(records, decode_annotations(records), strict=True):
             if isinstance(decoded, Refusal):
-                outcome.refuse(ANNOTATIONS.name, partition, record, decoded)
+                self._refuse(record, decoded, outcome)
                 continue
             labels = {"label": decoded.label, "gold_label": decoded.gold_label}
             refusal = check_key(decoded, record.key) or self._check(
                 record, decoded.project_id, "submitted_at", decoded.submitted_at, labels
             )
             if refusal is not None:
-                outcome.refuse(ANNOTATIONS.name, partition, record, refusal)
+                self._refuse(record, refusal, outcome)
                 continue
             if self.state.reopened:
                 self.state.close_reopened(self.state.sequence(record.offset - 1), arrival_ms(record))
             self._score(decoded, record, outcome)
             self.state.retire(self.state.sequence(record.offset), arrival_ms(record))
+
+    def _refuse(self, record: Record, refusal: Refusal, outcome: Outcome) -> None:
+        outcome.refuse(ANNOTATIONS.name, self.state.partition, record, refusal)
+        outcome.measured.refused.append((self.state.sequence(record.offset), arrival_ms(record)))
 
     def _check(
         self, record: Record, project_id: str, time_field: str, at: datetime, labels: Mapping[str, Label | None]
@@ -228,7 +233,8 @@ class PartitionPipeline:
         agrees = answer.agrees = self._agrees(task, event.labeler_id, answer)
         held = state.beliefs.answer(task, event.labeler_id, answer, event.label.kind)
         if held is not None:
-            outcome.rows["confidence_outcomes"].append(outcome_row(task, held, state.partition, sequence))
+            note_outcome(state, task, held, sequence, outcome)
+        gold_correct = answer.gold_correct
         partial.add(
             Observation(
                 task_id=event.task_id,
@@ -236,7 +242,7 @@ class PartitionPipeline:
                 classes=_histogram_keys(event.label),
                 handling_microseconds=round(handling_seconds * _MICROSECONDS),
                 forecast_microseconds=None if expected is None else round(expected.seconds * _MICROSECONDS),
-                gold_correct=answer.gold_correct,
+                gold_correct=gold_correct,
                 agrees=agrees,
                 revision=revision,
                 interval=interval,
@@ -250,6 +256,28 @@ class PartitionPipeline:
         change.count(sequence)
         is_standing = task.answers.get(event.labeler_id) is answer
         task.confidence, probability_right = state.beliefs.forecast(task, event.labeler_id if is_standing else None)
+        times = _time_columns(expected, timing)
+        outcome.measured.answers.append(
+            (
+                sequence,
+                (event.project_id, event.task_type, event.vendor_id),
+                event.labeler_id,
+                submitted_ms,
+                short_label(label),
+                event.label.kind in ("text", "span"),
+                late,
+                revision,
+                gold_correct,
+                agrees,
+                None if interval is None else interval.covered_90,
+                times[5],
+                times[6],
+                None if timing.flag else handling_seconds,
+                None if expected is None else expected.seconds,
+                min(task.confidence, 1.0) or None,
+                *peers(task, event.labeler_id, answer.label),
+            )
+        )
         outcome.rows["annotation_scores"].append(
             AnnotationScoreRow(
                 event.project_id,
@@ -274,7 +302,7 @@ class PartitionPipeline:
                 state.partition,
                 record.offset,
                 probability_right,
-                *_time_columns(expected, timing),
+                *times,
             )
         )
 

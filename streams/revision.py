@@ -6,6 +6,7 @@ whatever window the answer was, closed or not.
 
 from __future__ import annotations
 
+from detectors.beliefs import Outcome as Held
 from detectors.consensus import Task, Truth
 from detectors.evidence import RATING
 from detectors.units import Unit, units
@@ -53,9 +54,15 @@ def learn_truth(state: PartitionState, task: Task, truth: Truth, sequence: int, 
     before = (task.truth, task.gold)
     held = state.beliefs.know(task, truth)
     if held is not None:
-        outcome.rows["confidence_outcomes"].append(outcome_row(task, held, state.partition, sequence))
+        note_outcome(state, task, held, sequence, outcome)
     if (task.truth, task.gold) != before:
-        _revise_windows(state, task, sequence)
+        _revise_windows(state, task, sequence, outcome)
+
+
+def note_outcome(state: PartitionState, task: Task, held: Held, sequence: int, outcome: Outcome) -> None:
+    """Keep how what was believed of a task came out."""
+    outcome.rows["confidence_outcomes"].append(outcome_row(task, held, state.partition, sequence))
+    outcome.measured.settle(sequence, task, held)
 
 
 def apply_review(state: PartitionState, noted: Noted, outcome: Outcome) -> None:
@@ -71,6 +78,8 @@ def apply_review(state: PartitionState, noted: Noted, outcome: Outcome) -> None:
     if label is None and review.accepted and answer is not None:
         label = answer.label
     state.revise(task, sequence)
+    if answer is not None:
+        outcome.measured.review(sequence, task, review, answer)
     if label is not None:
         learn_truth(state, task, Truth(label, "review", to_ms(review.reviewed_at)), sequence, outcome)
     elif review.accepted is False and answer is not None and answer.label is not None:
@@ -78,12 +87,12 @@ def apply_review(state: PartitionState, noted: Noted, outcome: Outcome) -> None:
     task.confidence = state.beliefs.confidence(task)
 
 
-def _revise_windows(state: PartitionState, task: Task, sequence: int) -> None:
+def _revise_windows(state: PartitionState, task: Task, sequence: int, outcome: Outcome) -> None:
     """Add to each answer's window the difference that knowing the truth makes."""
     truth = task.truth
     assert truth is not None
     segment = (task.project_id, task.task_type)
-    for answer in task.answers.values():
+    for labeler_id, answer in task.answers.items():
         if answer.label is None:
             continue
         gold_correct = answer.gold_correct if task.gold is None else answer.label == task.gold.label
@@ -97,4 +106,6 @@ def _revise_windows(state: PartitionState, task: Task, sequence: int) -> None:
             consensus_seen=1 - int(answer.agrees is not None),
             consensus_agreed=int(agrees) - int(answer.agrees is True),
         )
+        if gold_correct is not answer.gold_correct:
+            outcome.measured.late_truth(sequence, task, labeler_id, answer, gold_correct)
         answer.gold_correct, answer.agrees = gold_correct, agrees

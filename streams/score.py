@@ -14,6 +14,7 @@ from detectors.evidence import Evidence
 from detectors.forgetting import HalfLives
 from schemas.rows import ClosedTaskRow, Row
 from schemas.topics import LABELER_EVIDENCE
+from streams.measured import Sender, measurement_messages
 from streams.outbox import Message, evidence_messages
 from streams.outcome import Outcome
 from streams.owner import Acknowledge, FencedError, Owned, Owner, Publish
@@ -31,6 +32,8 @@ Tell = Callable[[Hear], Awaitable[None]]
 
 #: Closed tasks that are asked for in one query.
 _LOOK_UPS: Final = 500
+#: A partition that has nothing to say says so this often: WATCH tells silence from not being told.
+HEARTBEAT_MS: Final = 5_000
 
 
 async def _nothing_known(hear: Hear) -> None: ...
@@ -42,6 +45,7 @@ class Score(Owner[PartitionPipeline]):
     Args:
         evidence_partitions: how many partitions the broker has for what it says about labelers.
         tell: tells partitions that are new here what other source partitions know of labelers.
+        is_at_end: whether a partition's topics are read to their ends.
 
     The others are those of `Owner`.
     """
@@ -58,6 +62,7 @@ class Score(Owner[PartitionPipeline]):
         on_written: Callable[[str, int], object] = lambda table, rows: None,
         evidence_partitions: int = LABELER_EVIDENCE.partitions,
         tell: Tell = _nothing_known,
+        is_at_end: Callable[[int], bool] = lambda partition: False,
     ) -> None:
         super().__init__(
             settings.worker.app_id,
@@ -72,6 +77,9 @@ class Score(Owner[PartitionPipeline]):
         )
         self._evidence_partitions = evidence_partitions
         self._tell = tell
+        self._is_at_end = is_at_end
+        self._told_ms: dict[int, int] = {}
+        """When a partition last had something to say to WATCH, by the wall clock."""
         self._looked_up: dict[int, tuple[list[int], list[ClosedTaskRow]]] = {}
         """Of partitions whose checkpoint begins: reviews whose tasks were looked for, and the tasks that were found."""
 
@@ -110,10 +118,12 @@ class Score(Owner[PartitionPipeline]):
 
     def changes(self, partition: int, owned: Owned[PartitionPipeline]) -> tuple[Changes, Outcome]:
         """Reviews are applied right after the checkpoint that stores them; what they come to is for the next one."""
+        measured = self._measurements(partition, owned) if owned.pending.measured else []
         journal = owned.pipeline.state.journal
         applied = journal.applied
         changes, following = owned.pipeline.begin_checkpoint(self._now_ms(), *self._looked_up.pop(partition))
         owned.has_more = journal.applied > applied or bool(owned.pipeline.wanted_tasks())
+        changes.messages.extend(measured)
         return changes, following
 
     def resume(self, owned: Owned[PartitionPipeline]) -> None:
@@ -143,6 +153,35 @@ class Score(Owner[PartitionPipeline]):
             rows.extend(owned.pipeline.state.progress_rows(now_ms, is_idle=True))
         if rows:
             await self._write({"source_progress": rows})
+
+    async def beat(self) -> None:
+        """Send heartbeats for partitions that have had nothing to say for `HEARTBEAT_MS`.
+
+        Not while anything of a partition is on its way: its watermark may be ahead of what was said then.
+        """
+        async with self._checkpointing:
+            now_ms = self._now_ms()
+            messages: list[Message] = []
+            for partition, owned in self.partitions.items():
+                is_quiet = not self.is_due(owned) and owned.pipeline.state.windows.watermark_ms > 0
+                if is_quiet and now_ms - self._told_ms.get(partition, 0) >= HEARTBEAT_MS:
+                    messages.extend(self._measurements(partition, owned))
+            if messages:
+                await self._publish(messages)
+
+    def _measurements(self, partition: int, owned: Owned[PartitionPipeline]) -> list[Message]:
+        """What a checkpoint of this moment, or a heartbeat, says to WATCH."""
+        now_ms = self._told_ms[partition] = self._now_ms()
+        is_at_end = self._is_at_end(partition)
+        sender = Sender(
+            self._name,
+            partition,
+            now_ms,
+            is_at_end,
+            is_at_end and now_ms - owned.heard_ms >= self._settings.pipeline.idle_partition_seconds * 1_000,
+            owned.pipeline.state.windows.watermark_ms,
+        )
+        return measurement_messages(sender, owned.pending.measured)
 
     def _make_pipeline(self, partition: int) -> PartitionPipeline:
         settings = self._settings

@@ -28,6 +28,8 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
+from streams.alert_page import PageTemplate
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -36,8 +38,10 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 #: Names in docker-compose.yml's own .env that look like a setting with an underscore missing.
 COMPOSE_VARIABLES = frozenset({f"{PREFIX}LOG_LEVEL"})
 
-#: What makes of an application's id the name under which LABELERS keeps its state.
+#: What makes of an application's id the names under which LABELERS, WATCH and NOTIFY keep their state.
 LABELERS_SUFFIX = ".labelers"
+WATCH_SUFFIX = ".watch"
+NOTIFY_SUFFIX = ".notify"
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -167,6 +171,15 @@ class ReliabilitySettings(_Section):
     """Labelers that have not answered for so long are forgotten."""
 
 
+class RulesSettings(_Section):
+    """Where the rules are that decide who is told of what."""
+
+    file: Path | None = None
+    """``thresholds.yaml``, looked at again and again while workers run. None: the rules that labelwatch comes with."""
+    poll_seconds: Annotated[float, Field(gt=0, le=3_600)] = 2.0
+    """How often. A change is in force after two looks that find it the same."""
+
+
 class ProjectSettings(_Section):
     """What is declared about one project."""
 
@@ -176,11 +189,48 @@ class ProjectSettings(_Section):
     """Whether equally good labelers may differ: there is no right answer, so nobody is called wrong."""
 
 
+class NotifySettings(_Section):
+    """Where alerts are sent. Addresses hold tokens and passwords: they are secrets, and never logged."""
+
+    alertmanager_url: SecretStr | None = None
+    """Alertmanager, such as http://alertmanager:9093; user and password may be in it."""
+    alertmanager_url_file: Path | None = None
+    apprise_urls: SecretStr | None = None
+    """Addresses of Apprise, such as slack://..., with spaces or line ends in between."""
+    apprise_urls_file: Path | None = None
+    page_url: PageTemplate | None = None
+    """Template of the page that messages link to; see `streams.alert_page`."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 10.0
+    """How long one attempt may take; a stopping worker waits for it."""
+    retry_max_seconds: Seconds = 60.0
+    """Longest pause between tries while a target is away."""
+
+    def alertmanager(self) -> str | None:
+        """Alertmanager's address, from the file if one is named.
+
+        Raises:
+            SettingsError: the file cannot be read, or there is no address.
+        """
+        url = _secret(self.alertmanager_url, self.alertmanager_url_file)
+        if url and not re.match(r"https?://[^/\s]+(/\S*)?$", url):
+            raise SettingsError("notify.alertmanager_url is not an address such as http://alertmanager:9093")
+        return url or None
+
+    def apprise(self) -> list[str]:
+        """Apprise's addresses, from the file if one is named.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        return (_secret(self.apprise_urls, self.apprise_urls_file) or "").split()
+
+
 class WorkerSettings(_Section):
     """How a worker runs."""
 
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "labelwatch"
-    """Kafka consumer group, and the name under which state is kept; that of LABELERS under it and ``.labelers``."""
+    """Kafka consumer group, and the name under which state is kept; that of LABELERS, WATCH and NOTIFY under it and
+    ``.labelers``, ``.watch`` or ``.notify``."""
     instance_id: str | None = None
     """Static group membership: set to the pod's name so that a restart does not rebalance."""
     checkpoint_seconds: Seconds = 2.0
@@ -194,7 +244,7 @@ class WorkerSettings(_Section):
     @field_validator("app_id")
     @classmethod
     def _no_state_of_others(cls, app_id: str) -> str:
-        if app_id.endswith(LABELERS_SUFFIX):
+        if app_id.endswith((LABELERS_SUFFIX, WATCH_SUFFIX, NOTIFY_SUFFIX)):
             raise ValueError(f"{app_id!r} would be the name of another application's state; end it otherwise")
         return app_id
 
@@ -221,6 +271,8 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     pipeline: PipelineSettings = PipelineSettings()
     reliability: ReliabilitySettings = ReliabilitySettings()
+    notify: NotifySettings = NotifySettings()
+    rules: RulesSettings = RulesSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

@@ -95,6 +95,11 @@ class EProcess:
         """The level in control, of what is good: rising is bad is falling of the rest."""
         return self.level if self.direction == "down" else 1.0 - self.level
 
+    @property
+    def highest(self) -> float:
+        """No level is learned that is higher: where nothing ever went wrong, the first slip would be a change."""
+        return max(self.good(), 1.0 - self.smallest_drop / 20.0)
+
     def bets(self) -> tuple[Bet, ...]:
         """What is bet on."""
         return bets_on(self.good(), self.smallest_drop, self.variance)
@@ -112,13 +117,17 @@ class EDetector:
         "_best",
         "_factors",
         "_good",
+        "_highest",
+        "_learning",
         "_level",
         "_method",
         "_right",
         "_seen",
         "_sizes",
         "_starts",
+        "_statistic",
         "_sums",
+        "_threshold",
         "_waiting",
         "_waiting_seen",
         "_weights",
@@ -126,6 +135,9 @@ class EDetector:
 
     def __init__(self, method: EProcess, state: State | None = None) -> None:
         self._method = method
+        self._learning = method.learning
+        self._highest = method.highest
+        self._threshold = method.threshold
         bets = method.bets()
         self._sizes = [bet.size for bet in bets]
         self._weights = [bet.weight for bet in bets]
@@ -143,6 +155,7 @@ class EDetector:
         self._sums = [0.0] * len(bets)
         self._best = [0.0] * len(bets)
         self._starts: list[tuple[int, float, int] | None] = [None] * len(bets)
+        self._statistic = 0.0
         if state is not None:
             self._load(state)
         self._set_level()
@@ -150,13 +163,17 @@ class EDetector:
     @property
     def statistic(self) -> float:
         """The value of the e-detector."""
-        values = self._sums if self._method.form == "sr" else self._best
-        return sum(map(float.__mul__, self._weights, values))
+        return self._statistic
 
     @property
     def level(self) -> float:
         """The level in control, known or learned by now."""
         return self._level if self._method.direction == "down" else 1.0 - self._level
+
+    @property
+    def is_ripe(self) -> bool:
+        """Whether so much was seen that a finding is allowed."""
+        return self._seen >= max(self._method.min_count, 1)
 
     def update(self, value: float, at_ms: int) -> Finding | None:
         """Take one value from 0 to 1."""
@@ -165,7 +182,7 @@ class EDetector:
         if self._seen >= 0:
             factors = self._factors
             found = self._test([f - f * g * good for f, g in zip(factors, self._sizes, strict=True)], good, 1, at_ms)
-            if self._method.learning:
+            if self._learning is not None:
                 self._wait(good, 1)
         else:
             self._seen += 1
@@ -190,6 +207,15 @@ class EDetector:
             self._learn(good, seen)
         return found
 
+    def conclude(self, at_ms: int) -> Finding:
+        """The finding of what speaks for a change by now: for who decides on many detectors together.
+
+        Raises:
+            ValueError: nothing was tested yet.
+        """
+        check_config(any(self._starts), "nothing was tested yet")
+        return self._found(self.statistic, at_ms)
+
     def dump(self) -> State:
         """As plain values."""
         starts = [list(start) if start else None for start in self._starts]
@@ -212,6 +238,9 @@ class EDetector:
         check_config(
             len(self._sums) == len(self._best) == len(self._starts) == kept, f"the state is not of {kept} bets"
         )
+        values = self._sums if self._method.form == "sr" else self._best
+        for weight, value in zip(self._weights, values, strict=True):  # in the order of `_test`, to the last bit
+            self._statistic += weight * value
 
     def _test(self, factors: list[float], good: float, seen: int, at_ms: int) -> Finding | None:
         """Let every bet have its factor; ``good`` is the sum of the ``seen`` values."""
@@ -223,12 +252,15 @@ class EDetector:
             longest = best[k]
             if longest <= 1.0:
                 longest, starts[k] = 1.0, here
-            best[k] = longest = min(longest * factor, _MOST)
-            sums[k] = total = min((sums[k] + seen) * factor, _MOST)
+            longest *= factor
+            best[k] = longest = longest if longest < _MOST else _MOST
+            total = (sums[k] + seen) * factor
+            sums[k] = total = total if total < _MOST else _MOST
             statistic += self._weights[k] * (total if is_sr else longest)
         self._seen += seen
         self._right += good
-        if statistic < self._method.threshold or self._seen < self._method.min_count:
+        self._statistic = statistic
+        if statistic < self._threshold or self._seen < self._method.min_count:
             return None
         return self._found(statistic, at_ms)
 
@@ -251,7 +283,7 @@ class EDetector:
             answers=answers,
             e_value=statistic,
         )
-        self._seen, self._right = 0, 0.0
+        self._seen, self._right, self._statistic = 0, 0.0, 0.0
         for k in range(len(self._best)):
             self._sums[k] = self._best[k] = 0.0
             self._starts[k] = None
@@ -259,8 +291,11 @@ class EDetector:
 
     def _wait(self, good: float, seen: int) -> None:
         """Learn from what has waited for long enough."""
-        learning = self._method.learning
+        learning = self._learning
         assert learning is not None
+        if not learning.lag:
+            self._learn(good, seen)
+            return
         waiting = self._waiting
         waiting.append((_RIGHT if good else _WRONG) if seen == 1 and good in (0.0, 1.0) else (good, seen))
         self._waiting_seen += seen
@@ -270,7 +305,7 @@ class EDetector:
             self._learn(*oldest)
 
     def _learn(self, good: float, seen: int) -> None:
-        learning = self._method.learning
+        learning = self._learning
         assert learning is not None
         self._good += good
         self._bad += seen - good
@@ -281,8 +316,13 @@ class EDetector:
         self._set_level()
 
     def _set_level(self) -> None:
-        self._level = self._good / (self._good + self._bad) if self._method.learning else self._method.good()
-        self._factors = [1.0 / (1.0 - g * self._level) for g in self._sizes]
+        if self._learning is None:
+            level = self._method.good()
+        else:
+            level = self._good / (self._good + self._bad)
+            level = level if level < self._highest else self._highest
+        self._level = level
+        self._factors = [1.0 / (1.0 - g * level) for g in self._sizes]
 
     def _log_null(self, good: int, seen: int) -> float:
         """How much likelier a learned level makes counts than its mean does: levels differ, so counts vary more."""

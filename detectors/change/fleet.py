@@ -56,7 +56,7 @@ class EFleet:
     def step(self, right: Flags) -> Flags:
         method = self._method
         good: Floats = (right if method.direction == "down" else ~right).astype(np.float64)
-        level = self._good / (self._good + self._bad) if method.learning else method.good()
+        level = np.minimum(self._good / (self._good + self._bad), method.highest) if method.learning else method.good()
         factors = (1.0 - self._sizes * good) / (1.0 - self._sizes * level)
         tested = self._seen >= 0
         before = self._sums + 1.0 if method.form == "sr" else np.maximum(self._sums, 1.0)

@@ -84,6 +84,8 @@ class Summary(NamedTuple):
     without: Without | None
     rate: float
     mix: float
+    swapped: bool = False
+    """Of a class pair: it is confused both ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Explanation:
             self.without,
             self.rate,
             self.mix,
+            self.cause.swapped,
         )
 
 

@@ -108,12 +108,12 @@ class OwnerAgent(Generic[AnyOwner]):
         """Take no more batches, and make durable what was applied."""
         self._is_stopping = True
         if not self._has_failed:
-            await self._checkpoint()
+            await self.checkpoint()
 
     async def checkpoint_or_fail(self) -> None:
         """Make a checkpoint; an error ends the worker."""
         try:
-            await self._checkpoint()
+            await self.checkpoint()
         except Exception as error:
             self.fail(error)
 
@@ -122,12 +122,18 @@ class OwnerAgent(Generic[AnyOwner]):
         for partition, owned in self.owner.partitions.items():
             self.show(str(partition), owned)
             for topic in self.topics:
-                position = owned.pipeline.state.position(topic).offset
-                lag = self._app.consumer.lag(TP(topic, partition), position + 1)
+                lag = self.lag(topic, partition)
                 if lag is not None:
+                    position = owned.pipeline.state.position(topic).offset
                     METRICS.lag_messages.labels(topic, str(partition)).set(lag)
                     self._health.progress(topic, partition, position, lag, now)
                     self.note_lag(topic, partition, lag)
+
+    def lag(self, topic: str, partition: int) -> int | None:
+        """Messages of an owned partition that are not applied yet; None while that is unknown."""
+        position = self.owner.partitions[partition].pipeline.state.position(topic).offset
+        lag: int | None = self._app.consumer.lag(TP(topic, partition), position + 1)
+        return lag
 
     def show(self, partition: str, owned: Owned[Any]) -> None:
         """Report what is special about this agent's partitions."""
@@ -149,16 +155,20 @@ class OwnerAgent(Generic[AnyOwner]):
             if self._is_stopping or self._has_failed:
                 continue
             try:
-                self._apply(event.value)
+                await self._apply(event.value)
                 if self.owner.pending_messages >= self._settings.checkpoint_events:
-                    await self._checkpoint()
+                    await self.checkpoint()
             except Exception as error:  # an error that left the agent would restart it and lose its place
                 self.fail(error)
             await asyncio.sleep(0)
 
-    def _apply(self, batch: RecordBatch) -> None:
+    async def process(self, batch: RecordBatch) -> Outcome | None:
+        """Let the owner apply a batch."""
+        return self.owner.process(batch)
+
+    async def _apply(self, batch: RecordBatch) -> None:
         began = time.perf_counter()
-        outcome = self.owner.process(batch)
+        outcome = await self.process(batch)
         if outcome is None:
             log.info("batch.not_owned", topic=batch.topic, partition=batch.partition, first_offset=batch.first_offset)
             return
@@ -186,7 +196,8 @@ class OwnerAgent(Generic[AnyOwner]):
             milliseconds=round(seconds * 1_000, 1),
         )
 
-    async def _checkpoint(self) -> None:
+    async def checkpoint(self) -> None:
+        """Make durable what was applied."""
         self._checkpointed_at = began = time.monotonic()
         messages = await self.owner.checkpoint()
         if messages:

@@ -27,21 +27,37 @@ class Publisher:
         self._retry_max_seconds = retry_max_seconds
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Send messages and wait until the broker has them; while it is away, wait longer."""
-        unsent, attempt, backoff = list(messages), 0, Backoff(max_seconds=self._retry_max_seconds)
+        """Send messages and wait until the broker has them; while it is away, wait longer.
+
+        Those for one given partition arrive in order, one after another: who reads them goes by their numbers, and
+        would pass over what comes after a greater one.
+        """
+        chains: dict[tuple[str, int], list[Message]] = {}
+        for number, message in enumerate(messages):
+            alone = -1 - number
+            chains.setdefault((message.topic, alone if message.partition is None else message.partition), []).append(
+                message
+            )
+        unsent, attempt, backoff = list(chains.values()), 0, Backoff(max_seconds=self._retry_max_seconds)
         while unsent:
-            results = await asyncio.gather(*map(self._send, unsent), return_exceptions=True)
-            failed = [(message, r) for message, r in zip(unsent, results, strict=True) if isinstance(r, BaseException)]
-            if not failed:
+            results = await asyncio.gather(*map(self._send_in_order, unsent), return_exceptions=True)
+            errors = [result for result in results if isinstance(result, BaseException)]
+            if not errors:
                 return
             attempt += 1
-            error = next((r for _, r in failed if not _retriable(r)), failed[0][1])
+            error = next((error for error in errors if not _retriable(error)), errors[0])
             if not _retriable(error):
                 raise error
             METRICS.sink_retries.inc()
-            log.warning("publish.retry", attempt=attempt, unsent=len(failed), error=str(error))
-            unsent = [message for message, _ in failed]
+            unsent = [chain for chain in unsent if chain]
+            log.warning("publish.retry", attempt=attempt, unsent=sum(map(len, unsent)), error=str(error))
             await asyncio.sleep(backoff.pause(attempt, 1.0))
+
+    async def _send_in_order(self, chain: list[Message]) -> None:
+        """Send one after another, and take out what the broker has."""
+        while chain:
+            await self._send(chain[0])
+            del chain[0]
 
     async def _send(self, message: Message) -> None:
         topic, partition, key, value = message

@@ -35,6 +35,12 @@ class ScoreAgent(OwnerAgent[Score]):
 
     async def after_checkpoint(self) -> None:
         await self.owner.note_idle(self.read_to_end)
+        await self.owner.beat()
+
+    def is_at_end(self, partition: int) -> bool:
+        """Whether everything on a partition's topics was applied, as far as the broker has told."""
+        lags = [self.lag(topic, partition) for topic in SOURCE_TOPICS]
+        return lags[0] is not None and not any(lags)
 
     def report(self, now: float) -> None:
         self.read_to_end = set()

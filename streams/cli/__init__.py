@@ -27,6 +27,7 @@ COMMANDS = {
     "forecast": "streams.cli.forecast:forecast",
     "dlq": "streams.cli.dlq:dlq",
     "thresholds": "streams.cli.thresholds:thresholds",
+    "alerts": "streams.cli.alerts:alerts",
     "evaluate": "streams.cli.evaluate:evaluate",
 }
 
@@ -58,6 +59,7 @@ Examples:
   labelwatch forecast --project captions --tasks 2000 --overlap 3
   labelwatch dlq list                      what was refused, and why
   labelwatch thresholds check thresholds.yaml
+  labelwatch alerts list                   what is wrong now
   labelwatch evaluate truth --labels label.csv --truth truth.csv
 """,
 )

@@ -246,20 +246,22 @@ def _await_judged(
     log: Path,
     check_interrupt: Callable[[], None],
 ) -> None:
-    """Wait until all that was learned of labelers has come together: it is sent before its messages count as scored."""
-    from schemas.topics import LABELER_EVIDENCE
+    """Wait until all that was learned of labelers has come together, and rules have judged everything: what they read
+    is sent before its messages count as scored."""
+    from schemas.topics import ALERTS, LABELER_EVIDENCE, MEASUREMENTS
     from streams.kafka_admin import group_lag
     from streams.settings import WorkerSettings
 
     bar = progress.add_task("judging", total=None, rate="")
     moved_at, least = time.monotonic(), None
-    while left := sum(group_lag(kafka, WorkerSettings().app_id, [LABELER_EVIDENCE.name]).values()):
+    topics = [LABELER_EVIDENCE.name, MEASUREMENTS.name, ALERTS.name]
+    while left := sum(group_lag(kafka, WorkerSettings().app_id, topics).values()):
         check_interrupt()
         now = time.monotonic()
         if least is None or left < least:
             least, moved_at = left, now
         if worker.poll() is not None or now - moved_at > STALLED_SECONDS:
-            raise click.ClickException(f"the worker stopped with {left:,} messages on labelers left; see {log}")
+            raise click.ClickException(f"the worker stopped with {left:,} messages to be judged left; see {log}")
         time.sleep(_LAG_POLL_SECONDS)
     progress.update(bar, total=1, completed=1)
 
@@ -267,12 +269,15 @@ def _await_judged(
 def _report(
     console: Console, client: Client, simulation: Simulation, data_dir: Path, seconds: float, *, stays: bool
 ) -> None:
+    from streams.cli.demo_alerts import alerts_table
     from streams.cli.demo_report import counts, hours_table, incidents_table, labelers_table
 
     truth = simulation.truth()
     console.print()
     console.print(hours_table(client, console.width))
     console.print(incidents_table(truth))
+    console.print(alerts_table(client))
+    console.print()
     console.print(labelers_table(client, truth, console.width))
     console.print(counts(client, seconds))
     console.print("\n[bold]Where to look next[/bold]")
@@ -288,6 +293,7 @@ def next_steps(data_dir: str, width: int, *, stays: bool) -> list[str]:
         *(() if stays else (restart,)),
         ('labelwatch query "SELECT * FROM quality_by_hour ORDER BY hour LIMIT 20"', "what BI sees"),
         ('labelwatch query "SELECT * FROM labeler_leaderboard LIMIT 20"', "how far labelers can be trusted"),
+        ("labelwatch alerts list --state all", "whom rules would have woken"),
         ("labelwatch dlq list", "what was refused, and why"),
         (str(Path(data_dir) / "truth.json"), "who was bad, from when, and the true labels"),
         ("docs/data-dictionary.md", "every table and view"),

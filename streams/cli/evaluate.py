@@ -12,6 +12,9 @@ import click
 from streams.sources.answers import LABEL_KINDS, LabelKind
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_TRUTH_HELP = (
+    "With --scenario: write the first run's incidents as CSV, as `thresholds backtest --incidents` reads them."
+)
 
 
 @click.group(
@@ -157,10 +160,19 @@ Examples:
   labelwatch evaluate detectors                       # drops from .92 to .80 and to .60
   labelwatch evaluate detectors --drop .95:.85 --arl 20000
   labelwatch evaluate detectors --null --runs 4000 --json
+  labelwatch evaluate detectors --scenario incidents --runs 20
+  labelwatch evaluate detectors --scenario calm --thresholds thresholds.yaml --json
 """
 )
 @click.option("--null", "null_only", is_flag=True, help="Nothing changes: false alarms only.")
 @click.option("--drop", "drops", multiple=True, metavar="FROM:TO", help="Shares of right answers, like .92:.80.")
+@click.option(
+    "--scenario",
+    metavar="FILE",
+    help="A simulated week instead: incidents, calm, or a file (docs/scenarios.md).",
+)
+@click.option("--thresholds", type=_FILE, metavar="FILE", help="With --scenario: the rules. Default: those shipped.")
+@click.option("--truth", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=_TRUTH_HELP)
 @click.option(
     "--arl",
     type=click.FloatRange(min=100),
@@ -172,14 +184,22 @@ Examples:
 @click.option(
     "--runs",
     type=click.IntRange(min=1),
-    default=1_000,
-    show_default=True,
     metavar="N",
-    help="Streams a method; fewer for those that are slow.",
+    help="Streams a method, fewer for slow ones (default 1,000); with --scenario, how many weeks (default 1).",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Other streams.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list of rows and nothing else.")
-def detectors(null_only: bool, drops: tuple[str, ...], arl: float, runs: int, seed: int, as_json: bool) -> None:
+def detectors(
+    null_only: bool,
+    drops: tuple[str, ...],
+    scenario: str | None,
+    thresholds: Path | None,
+    truth: Path | None,
+    arl: float,
+    runs: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Change detectors at one false-alarm budget: how often they fire for nothing, and how soon they find a drop.
 
     Answers are simulated, right or wrong, with a known share right. Every method of labelwatch and of River is
@@ -189,13 +209,22 @@ def detectors(null_only: bool, drops: tuple[str, ...], arl: float, runs: int, se
     JSON: a row a method and drop, with method, arl, false_per_1000, delay_p50, delay_p90, missed; delays in answers,
     null where most (or a tenth) of the streams did not find the drop within 1,000 answers; arl null where there was no
     false alarm.
+
+    With --scenario, whole weeks of an operation are simulated, and run through the rules, alerts and explanations that
+    the agents run: how many incidents are found, how soon (minutes of event time), whether the right labelers, vendor
+    or classes are named first, and how many false alerts a week people get. JSON: a row an incident and a false alert.
     """
+    if (null_only + bool(drops) + (scenario is not None)) > 1:
+        raise click.UsageError("--null, --drop and --scenario exclude each other")
+    if scenario is None and (thresholds or truth):
+        raise click.UsageError("--thresholds and --truth need --scenario")
+    if scenario is not None:
+        _scenario(scenario, thresholds, truth, runs or 1, seed, as_json=as_json)
+        return
     from streams.cli.detectors_report import as_table, methods_bar, print_table
     from streams.evaluate.detectors import Drop
     from streams.evaluate.detectors import evaluate as measure
 
-    if null_only and drops:
-        raise click.UsageError("--null and --drop exclude each other: nothing changes, or something does")
     try:
         wanted = [Drop.parse(text) for text in drops or (".92:.80", ".92:.60")]
     except ValueError as error:
@@ -203,8 +232,41 @@ def detectors(null_only: bool, drops: tuple[str, ...], arl: float, runs: int, se
     if len({drop.level for drop in wanted}) > 1:
         raise click.BadParameter("all drops must be from the same share", param_hint="--drop")
     with methods_bar(shown=not as_json) as started:
-        rows = list(measure(wanted, null_only=null_only, arl=arl, runs=runs, seed=seed, started=started))
+        rows = list(measure(wanted, null_only=null_only, arl=arl, runs=runs or 1_000, seed=seed, started=started))
     if as_json:
         click.echo(json.dumps([row.as_object() for of_method in rows for row in of_method]))
     else:
         print_table(as_table(rows, wanted, arl, null_only=null_only))
+
+
+def _scenario(name: str, thresholds: Path | None, truth: Path | None, runs: int, seed: int, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from schemas.incident import write_incidents
+    from streams.cli.scenario_report import as_tables, runs_bar
+    from streams.evaluate.scenario.file import ScenarioFileError, load
+    from streams.evaluate.scenario.play import as_rows, play
+    from streams.thresholds import ThresholdsError, shipped
+    from streams.thresholds import load as load_rules
+
+    try:
+        scenario = load(name)
+        rules = (load_rules(thresholds) if thresholds else shipped()).rules
+        with runs_bar(runs, shown=not as_json) as done:
+            played = [
+                play(scenario, seed + run, rules, lambda share, run=run: done(run, share))  # type: ignore[misc]  # mypy takes no defaults
+                for run in range(runs)
+            ]
+    except (ScenarioFileError, ThresholdsError) as error:
+        raise click.ClickException(str(error)) from None
+    except ValueError as error:
+        raise click.ClickException(f"{name}: {error}") from None
+    for problem in dict.fromkeys(f"{rule}: {why}" for one in played for rule, why in one.problems.items()):
+        click.echo(f"not watched: {problem}", err=True)
+    if truth is not None:
+        with truth.open("w", encoding="utf-8", newline="") as file:
+            write_incidents([one.true.incident for one in played[0].found], file)
+    if as_json:
+        click.echo(json.dumps([row for one in played for row in as_rows(one)]))
+    else:
+        Console(width=None if sys.stdout.isatty() else 120).print(as_tables(played))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.cli.dlq_output import printable
+from streams.cli.thresholds_backtest import backtest
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -28,6 +29,9 @@ Examples:
 )
 def thresholds() -> None:
     """Look at rules before they wake anybody."""
+
+
+thresholds.add_command(backtest)
 
 
 @thresholds.command(
@@ -58,7 +62,7 @@ def check(ctx: click.Context, file: Path, as_json: bool, volumes_file: Path | No
     Delays are medians, simulated with a fixed seed.
     """
     from streams.settings import load_settings
-    from streams.threshold_check import check_rule, unknown_projects
+    from streams.threshold_check import unknown_projects
     from streams.thresholds import ThresholdsError, load
     from streams.yaml_document import Problem
 
@@ -81,16 +85,32 @@ def check(ctx: click.Context, file: Path, as_json: bool, volumes_file: Path | No
         _show_refusal(error, as_json=as_json)
         ctx.exit(1)
     window_seconds = settings.pipeline.window_seconds + settings.pipeline.out_of_order_seconds
-    reports = [
-        check_rule(rule, line, volumes, window_seconds=window_seconds)
-        for rule, line in zip(loaded.rules, loaded.lines, strict=True)
-    ]
+    reports = _reports(loaded, volumes, window_seconds, shown=not as_json)
     for report in reports:
         report.warnings += [reason for name, reason in warnings if name == report.name]
     if as_json:
         click.echo(json.dumps(_as_object(loaded, volumes, reports)))
     else:
         _show(loaded, volumes, note, reports)
+
+
+def _reports(loaded: LoadedThresholds, volumes: Volumes, window_seconds: float, *, shown: bool) -> list[RuleReport]:
+    """What each rule will mean; a bar on stderr, where that is a terminal, names the rule that is simulated."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from streams.threshold_check import check_rule
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    console = Console(stderr=True)
+    reports = []
+    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
+        task = bar.add_task("rules", total=len(loaded.rules))
+        for rule, line in zip(loaded.rules, loaded.lines, strict=True):
+            bar.update(task, description=rule.name)
+            reports.append(check_rule(rule, line, volumes, window_seconds=window_seconds))
+            bar.advance(task)
+    return reports
 
 
 def _volumes(settings: Settings, file: Path | None, *, offline: bool) -> tuple[Volumes, str]:

@@ -33,9 +33,14 @@ KEYS: Final[dict[str, Key]] = {
     "confidence_outcomes": Key(("project_id", "task_id"), "version"),
     "closed_tasks": Key(("app_id", "source_partition", "project_id", "task_id"), "version"),
     "findings": Key(
-        ("metric", "project_id", "task_type", "vendor_id", "labeler_id", "at", "source_partition"), "source_offset"
+        ("metric", "project_id", "task_type", "vendor_id", "labeler_id", "at", "source_partition", "rule"),
+        "source_offset",
     ),
     "threshold_changes": Key(("app_id", "changed_at", "sha256"), "accepted_at"),
+    "alerts": Key(("app_id", "alert_id"), "version"),
+    "alert_deliveries": Key(("app_id", "alert_id", "target", "number"), "version"),
+    "alert_notes": Key(("app_id", "note_id"), "noted_at"),
+    "measurements": Key(("app_id", "arrived_at", "source_offset"), "sent_at"),
     "dead_letters": Key(("origin_topic", "origin_partition", "origin_offset"), "version"),
     "source_progress": Key(("app_id", "topic", "source_partition"), "version"),
     "state": Key(("app_id", "source_partition", "kind", "key"), "version", "is_deleted"),

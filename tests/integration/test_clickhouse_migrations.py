@@ -17,7 +17,7 @@ import pytest
 
 from deploy.clickhouse.dictionary import describe
 from deploy.clickhouse.migrate import MIGRATIONS, MigrationError, database_exists, migrate, read_migrations, status
-from deploy.clickhouse.retention import apply_retention, retention_days
+from deploy.clickhouse.retention import KEPT, apply_retention, retention_days
 from deploy.local.stack import EmbeddedStack
 from schemas.rows import TABLES
 from streams.sinks.tables import KEYS
@@ -191,7 +191,7 @@ def test_retention_follows_the_settings(client: Any) -> None:
     assert retention_days(client) == 400
     assert not apply_retention(client, 400)
     assert apply_retention(client, 30)
-    assert retention_days(client) == 30
+    assert {retention_days(client, table) for table in KEPT} == {30}
     assert migrate(client) == []
 
 
@@ -227,7 +227,8 @@ INTEGERS = re.compile(r"U?Int(8|16|32|64)|DateTime64\(3, 'UTC'\)")
 TIMES = {
     "submitted_at", "started_at", "ingested_at", "window_start", "last_submitted_at", "failed_at", "updated_at",
     "watermark", "claimed_at", "reviewed_at", "as_of", "settled_at", "closed_at", "at", "since",
-    "changed_at", "accepted_at",
+    "changed_at", "accepted_at", "fired_at", "resolved_at", "queued_at", "attempted_at", "noted_at", "until",
+    "arrived_at", "sent_at", "first_at", "last_at",
 }  # fmt: skip
 
 
@@ -295,7 +296,7 @@ def test_identity_and_version_are_the_declared_ones(migrated: Any, table: str) -
     assert comment
     partitioned_by = set(re.findall(r"[a-z_]+_(?:at|start|of)", partition_key))
     assert partitioned_by <= set(key.identity), "versions of a row must share its partition, or they never meet"
-    partitioned = ("annotation_scores", "window_partials", "labeler_reliability", "findings")
+    partitioned = ("annotation_scores", "window_partials", "labeler_reliability", "findings", "measurements")
     assert (partition_key == "") == (table not in partitioned)
 
 
@@ -319,7 +320,7 @@ def test_current_views_declare_what_their_tables_do(migrated: Any) -> None:
     for table, *column in migrated.query(sql, parameters={"d": migrated.database}).result_rows:
         columns.setdefault(table, {})[column[0]] = (column[1], column[2])
     views = [table for table in columns if table.endswith("_current")]
-    assert len(views) == 9
+    assert len(views) == 10
     differ = {
         (view, name)
         for view in views

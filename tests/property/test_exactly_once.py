@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 
 from schemas.dead_letter import DeadLetter
 from schemas.rows import Row, SourceProgressRow, StateRow
-from schemas.topics import DEAD_LETTERS
+from schemas.topics import DEAD_LETTERS, MEASUREMENTS
 from streams import outbox
 from streams import pipeline as pipeline_module
 from streams.score import FencedError, Score
 from streams.settings import PipelineSettings, Settings
-from streams.sinks.sink import MemorySink, SinkError
+from streams.sinks.sink import SinkError
 from streams.sinks.tables import identity_of
 from streams.state.claims import Claims
 from streams.state.codecs import decode_position
 from tests.builders import Message, annotation, batch, finished, records, review
 from tests.property.comparable import TABLES, counted, stored
+from tests.property.crashing import CrashError, CrashingSink, Fuse
 
 PIPELINE: dict[str, Any] = {
     "out_of_order_seconds": 30,
@@ -32,34 +33,6 @@ PIPELINE: dict[str, Any] = {
 }
 SETTINGS = Settings(pipeline=PipelineSettings(**PIPELINE, breaker_min_messages=10_000))
 Log = Mapping[str, Sequence[Message]]
-
-
-class CrashError(BaseException):
-    """The process is gone. Nothing may catch it: not an Exception."""
-
-
-class Fuse:
-    """Crashes at the n-th place where a process can be killed."""
-
-    def __init__(self, places: int) -> None:
-        self.left = places
-
-    def burn(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise CrashError
-
-
-class CrashingSink(MemorySink):
-    """Dies before or after any table of a write. Only ``state`` is whole or not at all: it is one insert."""
-
-    fuse = Fuse(0)
-
-    async def write(self, rows: Mapping[str, Sequence[Row]]) -> None:
-        for table, added in rows.items():
-            self.fuse.burn()
-            await super().write({table: added})
-            self.fuse.burn()
 
 
 class AppendingSink(CrashingSink):
@@ -103,6 +76,7 @@ class Worker:
             for message in messages
             if message.topic == DEAD_LETTERS.name
         )
+        self.sink.measured += [message.value or b"" for message in messages if message.topic == MEASUREMENTS.name]
         self.sink.fuse.burn()
 
     def _acknowledge(self, topic: str, partition: int, offset: int, generation: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.change import calibrate, calibrate_river, river_table
+from detectors.change import calibrate, calibrate_river, overshoot, river_table
 from detectors.change.baselines import Always, LastUnder
 from detectors.change.bets import bets_on
 from detectors.change.budget import average_run_length
@@ -74,7 +74,7 @@ class TestBudgetOfAnswers:
     def test_a_labeler_on_gold(self) -> None:
         """In control .92, at most .15 false alarms in 1,000 answers: median delays of at most 65 and 16."""
         method = calibrate.e_process(7_000, 0.92, rng())
-        arl, error = calibrate.simulated_arl(method.bets(), 0.92, method.threshold, rng(3))
+        arl, error = overshoot.simulated_arl(method.bets(), 0.92, method.threshold, rng(3))
         assert 1_000 / (arl * (1 - 2 * error)) <= 0.15
         for after, most in ((0.80, 62), (0.60, 16)):
             changes = np.full(1_000, 300)
@@ -87,7 +87,7 @@ class TestShortSimulation:
     @pytest.mark.parametrize(("level", "drop"), [(0.92, 0.1), (0.97, 0.05), (0.6, 0.2)])
     def test_it_agrees_with_runs_to_the_end(self, level: float, drop: float) -> None:
         bets = bets_on(level, drop)
-        short, error = calibrate.simulated_arl(bets, level, 100, rng())
+        short, error = overshoot.simulated_arl(bets, level, 100, rng())
         lengths = lengths_of(EProcess(100, level, drop), level)
         assert error < 0.015
         assert lengths.mean() == pytest.approx(short, rel=3 * (error + 1 / math.sqrt(len(lengths))))

@@ -136,6 +136,15 @@ def test_bad_volumes_are_wrong_usage(folder: Path, volumes: str) -> None:
     assert "v.json: " in result.output
 
 
+def test_a_bar_names_the_rule_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = folder / "t.yaml", "--volumes", folder / "v.json"
+    assert run(*arguments).stderr == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which rich takes for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    assert "gold" in run(*arguments).stderr
+    assert run(*arguments, "--json").stderr == ""
+
+
 def test_wrong_usage(folder: Path) -> None:
     assert run().exit_code == 2
     assert run(folder / "t.yaml", "--volumes", folder / "no.json").exit_code == 2

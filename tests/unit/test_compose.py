@@ -17,9 +17,12 @@ import pytest
 import yaml
 
 from deploy.kafka.classpath import kafka_version
+from detectors.alerts.book import AlertBook
 from streams.cli import COMMANDS
+from streams.delivery.alertmanager import labels_of
 from streams.metrics import metric_specs
 from streams.settings import load_settings
+from tests.alerts import batch, scope, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 CLICKHOUSE = ROOT / "deploy" / "clickhouse" / "config"
@@ -156,6 +159,7 @@ def test_worker_settings_are_accepted_and_lead_to_the_services(monkeypatch: pyte
 
     assert settings.kafka.bootstrap == "kafka:9092"
     assert settings.clickhouse.url == "http://clickhouse:8123"
+    assert settings.notify.alertmanager() == "http://alertmanager:9093"
     assert str(settings.clickhouse.password_file) == "/run/secrets/clickhouse_writer_password"
     assert f"127.0.0.1:{settings.web.port}/healthz" in worker["healthcheck"]["test"][-1]
     assert int(worker["stop_grace_period"].removesuffix("s")) > settings.worker.retry_max_seconds
@@ -195,6 +199,27 @@ def test_prometheus_finds_every_worker_and_its_rules_name_declared_metrics() -> 
     named = {name for rule in rules for name in re.findall(r"labelwatch_\w+", rule["expr"])}
     assert named, "the rules name no metric of ours"
     assert named <= {spec.name for _, spec in metric_specs()}
+
+
+def test_alertmanager_reads_the_shipped_file_and_hears_of_prometheus_too() -> None:
+    service = load_compose()["services"]["alertmanager"]
+    assert "./deploy/alertmanager:/etc/alertmanager:ro" in service["volumes"]
+    assert "--config.file=/etc/alertmanager/alertmanager.yml" in service["command"]
+    prometheus = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    (manager,) = prometheus["alerting"]["alertmanagers"]
+    assert manager["static_configs"] == [{"targets": ["alertmanager:9093"]}]
+
+
+def test_alertmanager_knows_labels_as_they_are_sent() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8"))
+    sent = {"selection", *labels_of(AlertBook("app").take(batch(verdict(1, on=scope("labeler"))))[0].alert)}
+    named = {*config["route"]["group_by"], *(label for rule in config["inhibit_rules"] for label in rule["equal"])}
+    matchers = [
+        one for rule in config["inhibit_rules"] for side in ("source", "target") for one in rule[f"{side}_matchers"]
+    ]
+    assert named | {matcher.split()[0] for matcher in matchers} <= sent
+    receivers = {receiver["name"] for receiver in config["receivers"]}
+    assert {route["receiver"] for route in (config["route"], *config["route"]["routes"])} == receivers
 
 
 def test_clickhouse_users_have_hashes_from_the_environment_and_bi_cannot_write() -> None:

@@ -76,6 +76,32 @@ def test_what_is_not_calibrated_so_far_says_so() -> None:
         made(rule(method="fixed", min_count=2), per_week=1_000_000)
 
 
+@pytest.mark.parametrize(
+    ("said", "per_week", "why"),
+    [
+        ({"method": "e_sr", "false_alarms_per_week": 1e-12}, 1e6, "allow more of them"),
+        ({"method": "e_sr", "false_alarms_per_week": 1e-308}, 1e6, "allow more of them"),
+        ({"metric": "volume", "method": "seasonal", "false_alarms_per_week": 1e-12}, 1e6, "allow more of them"),
+        ({"method": "e_cusum", "level": 0.995}, 7e3, "levels up to 0.99, not 0.995; an e-SR has no such limit"),
+        ({"method": "cusum", "level": 0.5, "smallest_drop": 1e-5}, 1e11, "take a larger drop"),
+    ],
+)
+def test_what_would_take_too_long_says_what_to_do(said: dict[str, Any], per_week: float, why: str) -> None:
+    with pytest.raises(CannotPlanError, match=why):
+        made(rule(**said), per_week=per_week)
+
+
+def test_blocks_are_as_large_as_they_may_be() -> None:
+    (found,) = made(rule(method="fixed", min_count=1_000_000, level=0.92), per_week=1e9)
+    assert 0.915 < found.method.limit < 0.92
+
+
+def test_levels_next_to_one_are_planned() -> None:
+    for level in (0.985, 0.999, 0.99999):
+        (found,) = made(rule(level=level))
+        assert 1.0 < found.method.threshold <= 7_000
+
+
 def test_a_limit_has_the_run_length_it_has() -> None:
     (found,) = made(rule(method="fixed", min_count=50, limit=0.81, level=0.92))
     assert isinstance(found.method, FixedThreshold)

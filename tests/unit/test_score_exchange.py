@@ -58,7 +58,7 @@ class TestEvidence:
         rig.score.process(answers("ana", "ben", "cem"))
         await rig.score.checkpoint()
         found = {}
-        for message in rig.sent:
+        for message in rig.sent[1:]:  # what WATCH looks at comes first
             sent = EvidenceBatch.model_validate_json(message.value or b"")
             assert (message.topic, sent.app_id, sent.source_partition) == ("labeler-evidence", "labelwatch", 0)
             for entry in sent.entries:
@@ -75,7 +75,7 @@ class TestEvidence:
         rig.sent.clear()
         rig.score.process(batch(records([b"bad"], first_offset=2)))
         await rig.score.checkpoint()
-        assert [message.topic for message in rig.sent] == ["annotations-dlq"]
+        assert [message.topic for message in rig.sent] == ["annotations-dlq", "measurements"]
 
 
 class Copy:

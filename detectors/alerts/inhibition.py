@@ -1,0 +1,54 @@
+"""Which alert says all that another would say."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from detectors.alerts.alert import Alert
+from schemas.scope import SEGMENT_FIELDS, parse_scope
+from schemas.thresholds import Severity
+from schemas.verdicts import VerdictScope
+
+_BREADTH: Final[dict[str, int]] = {"labeler": 0, "segment": 1, "vendor": 2, "project": 2, "task_type": 2, "all": 3}
+_RANK: Final[dict[Severity, int]] = {"info": 0, "warning": 1, "critical": 2}
+
+
+def breadth(kind: str) -> int:
+    """How much scopes of a kind hold: 0 for labelers, 3 for everything."""
+    return _BREADTH[kind]
+
+
+def is_broader(broad: VerdictScope, narrow: VerdictScope) -> bool:
+    """Whether all that is in one scope is in the other, which is of a broader kind.
+
+    What the broad scope leaves empty it does not tell apart. Where its expression asks for a field that the narrow one
+    leaves open, nobody knows, and the answer is no.
+
+    >>> vendor = VerdictScope(kind="vendor", text="vendor", vendor_id="acme")
+    >>> labeler = VerdictScope(kind="labeler", text="labeler", project_id="p", vendor_id="acme", labeler_id="ana")
+    >>> is_broader(vendor, labeler), is_broader(labeler, vendor)
+    (True, False)
+    """
+    if breadth(broad.kind) <= breadth(narrow.kind):
+        return False
+    fields = {name: str(getattr(narrow, name)) for name in SEGMENT_FIELDS}
+    if any(getattr(broad, name) not in ("", value) for name, value in fields.items()):
+        return False
+    scope = parse_scope(broad.text)
+    if scope.where is None:
+        return True
+    return all(fields[name] for name, _ in scope.names()) and scope.matches(fields)
+
+
+def inhibits(broad: Alert, narrow: Alert) -> bool:
+    """Whether people need not hear of ``narrow`` while ``broad`` fires: the same kind of trouble, at least as severe.
+
+    One that quiet hours hold back inhibits nothing: nobody would be told at all.
+    """
+    return (
+        broad.state == "firing"
+        and broad.held != "quiet"
+        and broad.family == narrow.family
+        and _RANK[broad.rule.severity] >= _RANK[narrow.rule.severity]
+        and is_broader(broad.scope, narrow.scope)
+    )

@@ -1,0 +1,131 @@
+"""What follows a finding: until the metric is back, its detector rests, and what it has learned stays as it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from detectors.change.finding import Finding
+
+#: Evidence, in nats, that all is well: twenty to one for the level before against the smallest drop from it.
+SURE: Final = math.log(20.0)
+#: Evidence is not kept beyond this, so that a relapse is noticed.
+MOST: Final = 2.0 * SURE
+#: A breach that lasts for so long is the level now.
+LONGEST_MS: Final = 14 * 86_400_000
+#: Late data may take back what was found within so long.
+REVISED_MS: Final = 86_400_000
+_NEAREST: Final = 0.01
+
+End = Literal["recovered", "withdrawn", "new_level"]
+
+
+@dataclass(slots=True)
+class Breach:
+    """A change that was found in one scope, and what has been seen since.
+
+    Shares are watched by the likelihood ratio of the level before against the smallest drop from it (A. Wald,
+    *Sequential tests of statistical hypotheses*, 1945): when it speaks for the drop, the watch begins anew. Other
+    numbers are back when their mean is nearer to the level before than to the one that was found.
+
+    >>> finding = Finding(0, "down", 4_300.0, 4_270.0, 0.92, 0.70, since_ms=-60_000, answers=40)
+    >>> breach = Breach.of(finding, drop=0.1, resolve_after_ms=1_800_000)
+    >>> ends = [breach.see(minute % 12 != 0, 60_000 * minute) for minute in range(1, 120)]
+    >>> ends.index("recovered")
+    58
+    """
+
+    direction: Literal["down", "up"]
+    at_ms: int
+    baseline: float
+    level: float
+    since_ms: int
+    answers: int
+    statistic: float
+    threshold: float
+    drop: float | None
+    """Smallest drop of a share; None for other numbers."""
+    resolve_after_ms: int
+    well_since_ms: int
+    evidence: float = 0.0
+    """That all is well, in nats; of numbers their sum."""
+    seen: int = 0
+    late_sum: float = 0.0
+    late_seen: int = 0
+    is_limit: bool = False
+    """The level before is a limit: whatever is within it is well."""
+
+    @classmethod
+    def of(cls, finding: Finding, *, drop: float | None, resolve_after_ms: int, is_limit: bool = False) -> Breach:
+        """What begins with a finding."""
+        return cls(
+            direction=finding.direction,
+            at_ms=finding.at_ms,
+            baseline=finding.baseline,
+            level=finding.level,
+            since_ms=finding.since_ms,
+            answers=finding.answers,
+            statistic=finding.statistic,
+            threshold=finding.threshold,
+            drop=drop,
+            resolve_after_ms=resolve_after_ms,
+            well_since_ms=finding.at_ms,
+            is_limit=is_limit,
+        )
+
+    def see(self, value: float, now_ms: int) -> End | None:
+        """Take a value that came after the finding; how the breach ends, if it does."""
+        if now_ms - self.at_ms >= LONGEST_MS:
+            return "new_level"
+        is_well = self._see_share(value, now_ms) if self.drop is not None else self._see_number(value, now_ms)
+        return "recovered" if is_well else None
+
+    def revise(self, change: float, more: int, now_ms: int) -> End | None:
+        """Take late news of the values that made the finding: their sum changes, and perhaps their number."""
+        if now_ms - self.at_ms > REVISED_MS:
+            return None
+        self.late_sum += change
+        self.late_seen += more
+        seen = self.answers + self.late_seen
+        mean = (self.level * self.answers + self.late_sum) / max(seen, 1)
+        return "withdrawn" if self._is_nearer_before(mean) else None
+
+    def concerns(self, submitted_ms: int) -> bool:
+        """Whether a late value is of the time that the finding is about."""
+        return self.since_ms <= submitted_ms <= self.at_ms
+
+    def _see_share(self, value: float, now_ms: int) -> bool:
+        assert self.drop is not None
+        fallen = self.baseline - self.drop if self.direction == "down" else self.baseline + self.drop
+        before, after = _inside(self.baseline), _inside(fallen)
+        self.evidence += value * math.log(before / after) + (1.0 - value) * math.log((1.0 - before) / (1.0 - after))
+        self.seen += 1
+        if self.evidence <= -SURE:
+            self.evidence, self.seen, self.well_since_ms = 0.0, 0, now_ms
+        self.evidence = min(self.evidence, MOST)
+        return self.evidence >= SURE and now_ms - self.well_since_ms >= self.resolve_after_ms
+
+    def _see_number(self, value: float, now_ms: int) -> bool:
+        self.evidence += value
+        self.seen += 1
+        if now_ms - self.well_since_ms < self.resolve_after_ms:
+            return False
+        mean = self.evidence / self.seen
+        self.evidence, self.seen, self.well_since_ms = 0.0, 0, now_ms
+        return self._is_nearer_before(mean)
+
+    def _is_nearer_before(self, mean: float) -> bool:
+        edge = self.baseline if self.is_limit else (self.baseline + self.level) / 2.0
+        if self.drop is not None:
+            fallen = self.baseline - self.drop if self.direction == "down" else self.baseline + self.drop
+            edge = (self.baseline + (max if self.direction == "down" else min)(fallen, self.level)) / 2.0
+        return mean >= edge if self.direction == "down" else mean <= edge
+
+    def dump(self) -> dict[str, Any]:
+        """As plain values; `Breach` takes them as arguments."""
+        return asdict(self)
+
+
+def _inside(share: float) -> float:
+    return min(max(share, _NEAREST), 1.0 - _NEAREST)

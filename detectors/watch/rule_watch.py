@@ -1,0 +1,349 @@
+"""One rule at work: its plan, and a detector or a breach for each of its scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+from detectors.change.cusum import BernoulliCusum
+from detectors.change.e_bh import e_benjamini_hochberg
+from detectors.change.e_process import EDetector, EProcess
+from detectors.change.finding import Detector, Finding, Method
+from detectors.change.seasonal import Seasonal
+from detectors.change.threshold import FixedThreshold
+from detectors.metrics_registry import METRICS
+from detectors.rule_check import smallest_drop
+from detectors.rule_method import CannotPlanError, Detecting
+from detectors.watch.breach import Breach, End
+from detectors.watch.planner import LEVEL_STEP, Planner, Volume, has_level
+from schemas.measurements import Segment
+from schemas.scope import KEY_FIELDS, SEGMENT_FIELDS
+from schemas.thresholds import Rule
+from schemas.verdicts import Figures, VerdictKind
+
+#: Scopes that are found together need the less evidence each, the more they are; at most so many are looked at.
+MOST_TOGETHER: Final = 100
+#: A scope that has said nothing for so long is forgotten.
+DAY_MS: Final = 86_400_000
+FORGET_MS: Final = 35 * DAY_MS
+#: Silence is no news before.
+LEAST_SILENCE_MS: Final = 60_000
+#: Methods that go on from their state when only the threshold is another one.
+_GO_ON: Final = (EProcess, Seasonal, BernoulliCusum, FixedThreshold)
+
+ScopeKey = tuple[str, ...]
+
+
+class Said(NamedTuple):
+    """What a rule says of a scope."""
+
+    kind: VerdictKind
+    scope: ScopeState
+    figures: Figures | None
+
+
+@dataclass(slots=True)
+class ScopeState:
+    """One scope of a rule."""
+
+    key: ScopeKey
+    fields: dict[str, str]
+    """Of the segment, and the labeler, as far as the rule tells them apart; of a labeler the vendor, too."""
+    detectors: list[Detector]
+    level: float | None
+    """That the detectors were planned for."""
+    heard_ms: int
+    """The clock at the latest value."""
+    breach: Breach | None = None
+    is_silent: bool = False
+
+
+class RuleWatch:
+    """Runs a rule.
+
+    Args:
+        rule: with the file's defaults filled in.
+        planner: says which detectors it runs at a volume.
+    """
+
+    def __init__(self, rule: Rule, planner: Planner) -> None:
+        self.rule = rule
+        self.metric = METRICS[rule.metric]
+        self.scopes: dict[ScopeKey, ScopeState] = {}
+        self.problem = ""
+        """Why the rule does not run at this volume; empty while it does."""
+        self._planner = planner
+        self._volume = Volume()
+        self._plan: tuple[Detecting, ...] = ()
+        self._planned_for: tuple[float, float | None] | None = None
+        self._drop = smallest_drop(rule) if self.metric.law != "numbers" else None
+        self._resolve_after_ms = rule.resolve_after_seconds * 1_000
+        self._is_fixed = rule.method == "fixed"
+        self._breach_drop = None if rule.method in ("fixed", "seasonal", "kswin") else self._drop
+        self._shares_budget = rule.method in ("e_sr", "e_sr_guaranteed") and rule.scope.kind != "all"
+        self._near: dict[tuple[ScopeKey, int], float] = {}
+        """Evidence of scopes that may be found together with others."""
+        self._changed: dict[ScopeKey, ScopeState | None] = {}
+        """Since the last `take_changed`; None for those forgotten."""
+        self._known: dict[tuple[str, ...], ScopeState | None] = {}
+        """Segment, and labeler where they are told apart, to scope."""
+        self._is_by_labeler = rule.scope.kind == "labeler"
+        self._swept_ms = 0
+
+    def at(self, segment: Segment, labeler_id: str, now_ms: int) -> ScopeState | None:
+        """The scope that an answer belongs to, new if it was not known; None if the rule does not watch it."""
+        where = (*segment, labeler_id) if self._is_by_labeler else segment
+        if where not in self._known:
+            self._known[where] = self._scope(segment, labeler_id, now_ms)
+        found = self._known[where]
+        if self._is_by_labeler and found is not None:
+            found.fields["vendor_id"] = segment[2]
+        return found
+
+    def _scope(self, segment: Segment, labeler_id: str, now_ms: int) -> ScopeState | None:
+        fields = dict(zip((*SEGMENT_FIELDS, "labeler_id"), (*segment, labeler_id), strict=True))
+        if not self.rule.scope.matches(fields):
+            return None
+        key = self.rule.scope.key(fields)
+        found = self.scopes.get(key)
+        if found is None:
+            if self._planned_for is None:
+                self._replan(now_ms)
+            names = KEY_FIELDS[self.rule.scope.kind]
+            told_apart = {name: value for name, value in fields.items() if name in names}
+            found = self.scopes[key] = ScopeState(key, told_apart, *self._new_detectors(), now_ms)
+        return found
+
+    def hear(self, scope: ScopeState, now_ms: int) -> list[Said]:
+        """Note that something came of a scope, whether or not it is a value of its own."""
+        scope.heard_ms = now_ms
+        self._changed[scope.key] = scope
+        if not scope.is_silent:
+            return []
+        scope.is_silent = False
+        return [Said("speaking", scope, None)]
+
+    def take(self, scope: ScopeState, value: float, now_ms: int, submitted_ms: int | None = None) -> list[Said]:
+        """Take a value of a scope.
+
+        Args:
+            scope: as `at` gives it.
+            value: of the rule's metric.
+            now_ms: the clock.
+            submitted_ms: of a value that comes late, the time that it is about.
+        """
+        self._volume.add(value, now_ms)
+        self._changed[scope.key] = scope
+        if scope.breach is not None:
+            return self._after_breach(scope, scope.breach, value, now_ms, submitted_ms)
+        said: list[Said] = []
+        for number, detector in enumerate(scope.detectors):
+            found = detector.update(value, now_ms)
+            if found is not None:
+                if self._is_worth(found):
+                    said.append(self._begin(scope, found))
+                break
+            if self._shares_budget:
+                together = list(self._together(scope, number, detector, now_ms))
+                said.extend(together)
+                if any(one.scope is scope for one in together):
+                    break
+        return said
+
+    def correct(self, scope: ScopeState, change: float, submitted_ms: int, now_ms: int) -> list[Said]:
+        """A value that was taken is another one: what was found may not hold."""
+        breach = scope.breach
+        if breach is None or not breach.concerns(submitted_ms):
+            return []
+        self._changed[scope.key] = scope
+        return self._ended(scope, breach, breach.revise(change, 0, now_ms))
+
+    def sweep(self, now_ms: int) -> list[Said]:
+        """Look at the volume, and at scopes of which nothing is heard; about once a minute of the clock."""
+        if self._planned_for is not None:
+            self._replan(now_ms)
+        said: list[Said] = []
+        if self.rule.no_data != "keep":
+            for scope in self.scopes.values():
+                is_quiet = now_ms - scope.heard_ms >= max(self._resolve_after_ms, LEAST_SILENCE_MS)
+                if is_quiet and not scope.is_silent and (self.rule.no_data == "alert" or scope.breach is not None):
+                    scope.is_silent = True
+                    self._changed[scope.key] = scope
+                    said.append(Said("silent", scope, None))
+        if now_ms - self._swept_ms >= DAY_MS:
+            self._swept_ms = now_ms
+            gone = [scope for scope in self.scopes.values() if now_ms - scope.heard_ms >= FORGET_MS]
+            said.extend(one for scope in gone for one in self._forget(scope))
+        return in_order(said)
+
+    def drop(self) -> list[Said]:
+        """The rule is no more: what it has said ends."""
+        open_ones = (scope for scope in self.scopes.values() if scope.breach is not None or scope.is_silent)
+        return [Said("dropped", scope, self._figures(scope.breach)) for scope in open_ones]
+
+    def _after_breach(
+        self, scope: ScopeState, breach: Breach, value: float, now_ms: int, submitted_ms: int | None
+    ) -> list[Said]:
+        if submitted_ms is not None and breach.concerns(submitted_ms):
+            return self._ended(scope, breach, breach.revise(value, 1, now_ms))
+        return self._ended(scope, breach, breach.see(value, now_ms))
+
+    def _ended(self, scope: ScopeState, breach: Breach, end: End | None) -> list[Said]:
+        if end is None:
+            return []
+        scope.breach = None
+        if end == "new_level":  # and is learned as one
+            scope.detectors, scope.level = self._new_detectors()
+        return [Said(end, scope, self._figures(breach))]
+
+    def _is_worth(self, found: Finding) -> bool:
+        """Whether a change is half as large as must be found. Of what hardly ever goes wrong, e-processes also find
+        changes that nobody wants to hear of, or none: so often as the budget allows."""
+        return self._breach_drop is None or abs(found.level - found.baseline) >= self._breach_drop / 2.0
+
+    def _begin(self, scope: ScopeState, found: Finding) -> Said:
+        drop = self._drop if not self._is_fixed and self.rule.method not in ("seasonal", "kswin") else None
+        scope.breach = Breach.of(found, drop=drop, resolve_after_ms=self._resolve_after_ms, is_limit=self._is_fixed)
+        self._changed[scope.key] = scope
+        for number in range(len(scope.detectors)):
+            self._near.pop((scope.key, number), None)
+        return Said("breach", scope, self._figures(scope.breach))
+
+    def _new_detectors(self) -> tuple[list[Detector], float | None]:
+        """Detectors at their beginning, and the level that they begin with."""
+        methods = [one.method for one in self._plan]
+        levels = [method.level for method in methods if isinstance(method, EProcess)]
+        return [method.build() for method in methods], levels[0] if levels else None
+
+    def _figures(self, breach: Breach | None) -> Figures | None:
+        if breach is None:
+            return None
+        return Figures(
+            direction=breach.direction,
+            baseline=breach.baseline,
+            level=breach.level,
+            since_ms=max(breach.since_ms, 0),
+            answers=breach.answers,
+            statistic=breach.statistic,
+            threshold=breach.threshold,
+            unit=self.metric.unit,
+            counted=self.metric.counted,
+            smallest_drop=self._drop,
+        )
+
+    def _together(self, scope: ScopeState, number: int, detector: Detector, now_ms: int) -> Iterator[Said]:
+        """Scopes that are found because others are, too: e-BH over the values of all e-detectors at this moment."""
+        threshold = self._plan[number].method.threshold  # type: ignore[attr-defined]  # of an e-process
+        statistic, key = detector.statistic, (scope.key, number)
+        assert isinstance(detector, EDetector), "only e-processes share their budget"
+        if statistic * MOST_TOGETHER < threshold or not detector.is_ripe:
+            self._near.pop(key, None)
+            return
+        self._near[key] = statistic
+        near = sorted((one, value) for one, value in self._near.items() if one[1] == number)
+        if len(near) < 2 or sum(value for _, value in near) < threshold:
+            return
+        values = [value for _, value in near]
+        for position in e_benjamini_hochberg(values, len(values) / threshold):
+            (found_key, _), _ = near[position]
+            together = self.scopes[found_key]
+            concluding = together.detectors[number]
+            assert isinstance(concluding, EDetector), "only e-processes share their budget"
+            found = concluding.conclude(now_ms)
+            if self._is_worth(found):
+                yield self._begin(together, found)
+
+    def _replan(self, now_ms: int) -> None:
+        """Plan for the volume and level as they are, if they have moved far enough."""
+        wanted, level = self._volume.needed(now_ms), self._volume.level() if has_level(self.rule) else None
+        planned = self._planned_for
+        if planned is not None:
+            volume, known = planned
+            if level is not None and known is not None and abs(level - known) < 1.5 * LEVEL_STEP:
+                level = known
+            if volume / 4.0 < wanted <= volume and level == known:
+                return
+        self._set_plan(wanted, level)
+
+    def _set_plan(self, volume: float, level: float | None) -> None:
+        self._planned_for = volume, level
+        try:
+            self._plan, self.problem = self._planner(self.rule, volume, level), ""
+        except CannotPlanError as error:
+            self.problem = str(error)
+            return
+        for scope in self.scopes.values():
+            scope.detectors = self._moved(scope)
+            self._changed[scope.key] = scope
+
+    def _moved(self, scope: ScopeState) -> list[Detector]:
+        """A scope's detectors under the plan as it is now; what they have learned stays."""
+        if not scope.detectors:  # the rule did not run until now
+            return self._new_detectors()[0]
+        moved: list[Detector] = []
+        for one, detector in zip(self._plan, scope.detectors, strict=True):
+            method = _of_level(one.method, scope.level)
+            moved.append(method.build(detector.dump() if isinstance(method, _GO_ON) else None))
+        return moved
+
+    def _forget(self, scope: ScopeState) -> list[Said]:
+        del self.scopes[scope.key]
+        self._known.clear()
+        self._near = {key: value for key, value in self._near.items() if key[0] != scope.key}
+        self._changed[scope.key] = None
+        if scope.breach is None and not scope.is_silent:
+            return []
+        return [Said("dropped", scope, self._figures(scope.breach))]
+
+    def dump(self) -> dict[str, Any]:
+        """What holds for all scopes, as plain values."""
+        return {"volume": self._volume.dump(), "planned_for": self._planned_for}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """The inverse; scopes are loaded after it."""
+        self._volume = Volume(list(state["volume"]))
+        if state["planned_for"] is not None:
+            volume, level = state["planned_for"]
+            self._set_plan(volume, level)
+
+    def take_changed(self) -> Iterator[tuple[ScopeKey, dict[str, Any] | None]]:
+        """Scopes that changed since the last call, as plain values; None for those forgotten."""
+        changed, self._changed = self._changed, {}
+        for key, scope in changed.items():
+            yield key, self._dump_scope(scope) if scope else None
+
+    def load_scope(self, key: ScopeKey, state: Mapping[str, Any]) -> None:
+        """Continue from a dumped scope."""
+        level = state["level"]
+        methods = [_of_level(one.method, level) for one in self._plan]
+        dumps = state["detectors"] if len(state["detectors"]) == len(methods) else [None] * len(methods)
+        detectors = [method.build(one) for method, one in zip(methods, dumps, strict=True)]
+        breach = Breach(**state["breach"]) if state["breach"] else None
+        self.scopes[key] = ScopeState(
+            key, state["fields"], detectors, level, state["heard_ms"], breach, state["is_silent"]
+        )
+        if self._shares_budget and breach is None:
+            for number, detector in enumerate(detectors):
+                if detector.statistic * MOST_TOGETHER >= self._plan[number].method.threshold:  # type: ignore[attr-defined]
+                    self._near[(key, number)] = detector.statistic
+
+    def _dump_scope(self, scope: ScopeState) -> dict[str, Any]:
+        return {
+            "fields": scope.fields,
+            "level": scope.level,
+            "heard_ms": scope.heard_ms,
+            "detectors": [one.dump() for one in scope.detectors],
+            "breach": scope.breach.dump() if scope.breach else None,
+            "is_silent": scope.is_silent,
+        }
+
+
+def in_order(said: Iterable[Said]) -> list[Said]:
+    """Of many scopes at once, in the order of their keys: that of memory is another one after a restart."""
+    return sorted(said, key=lambda one: one.scope.key)
+
+
+def _of_level(method: Method, level: float | None) -> Method:
+    """The method as it was planned when the scope was new."""
+    return replace(method, level=level) if isinstance(method, EProcess) and level is not None else method

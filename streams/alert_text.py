@@ -1,0 +1,340 @@
+"""What an alert says: what dropped, from what to what, since when, who contributes, how sure, what to do, and links.
+
+Plain text for pagers and e-mail, Markdown for chats. What came over the wire is made harmless by `streams.safe_text`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final, Literal, NamedTuple
+
+from detectors.explain import Dimension, Summary, Verdict
+from detectors.metrics_registry import METRICS
+from schemas.thresholds import MetricName, Severity
+from streams.alert_page import page_url
+from streams.explanations import Judged, Leading, Unexplained, Why
+from streams.safe_text import code, code_block, enumeration, shown
+
+MAX_TITLE: Final = 100
+MAX_REASON: Final = 300
+MAX_QUERY: Final = 6_000
+"""A longer one (hundreds of labelers) is left out of the message."""
+_SURE_ODDS: Final = 1e6
+
+State = Literal["firing", "resolved", "withdrawn"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFacts:
+    """All that a message is made from. What of the scope is empty, is not told apart."""
+
+    rule: str
+    metric: MetricName
+    severity: Severity
+    state: State
+    project_id: str = ""
+    task_type: str = ""
+    vendor_id: str = ""
+    labeler_id: str = ""
+    baseline: float
+    level: float | None
+    """Since the change, in the metric's unit; of a resolved alert the level now. None: nothing comes any more."""
+    since_ms: int
+    at_ms: int
+    """Event time of what this message is about: when it was found, or was over."""
+    answers: int
+    """Values that the level rests on."""
+    statistic: float
+    threshold: float
+    """What the statistic had to reach."""
+    odds: float | None = None
+    """About this to one that it is no false alarm, where the method says."""
+    reason: str = ""
+    """Why it was withdrawn, or ended otherwise than by recovery."""
+    why: Summary | None = None
+    based_on: Judged = "as asked"
+    """What ``why`` rests on."""
+    leading: tuple[Leading, ...] = ()
+    """Values that contribute most, by dimension."""
+    unexplained: str = ""
+    """Why there is no ``why``."""
+    affected_tasks: int | None = None
+    affected_query: str | None = None
+    runbook: str | None = None
+    alert_id: str = ""
+    page_template: str | None = None
+    """As `streams.alert_page.check_page_template` accepts it."""
+
+    @property
+    def page_url(self) -> str | None:
+        """The filled link to the alert's page."""
+        if self.page_template is None:
+            return None
+        return page_url(
+            self.page_template,
+            {
+                "alert_id": self.alert_id,
+                "rule": self.rule,
+                "metric": self.metric,
+                "severity": self.severity,
+                "state": self.state,
+                "project_id": self.project_id,
+                "task_type": self.task_type,
+                "vendor_id": self.vendor_id,
+                "labeler_id": self.labeler_id,
+                "since_ms": self.since_ms,
+                "at_ms": self.at_ms,
+            },
+        )
+
+
+def with_why(facts: AlertFacts, found: Why | Unexplained) -> AlertFacts:
+    """The facts with what was found out about the cause."""
+    if isinstance(found, Unexplained):
+        return replace(facts, why=None, leading=(), affected_tasks=None, unexplained=found.reason)
+    return replace(
+        facts,
+        why=found.explanation.summary(facts.metric, facts.since_ms),
+        based_on=found.based_on,
+        leading=found.leading(),
+        unexplained="",
+        affected_tasks=None if found.affected is None else found.affected.tasks,
+        affected_query=None if found.affected is None else found.affected.query,
+    )
+
+
+class Message(NamedTuple):
+    """What is sent."""
+
+    title: str
+    """One line of at most 100 characters."""
+    text: str
+    markdown: str
+
+
+def message(facts: AlertFacts) -> Message:
+    """The message of an alert.
+
+    >>> facts = AlertFacts(
+    ...     rule="gold-drop", metric="gold_accuracy", severity="critical", state="firing", vendor_id="acme",
+    ...     baseline=0.92, level=0.8, since_ms=1_767_596_400_000, at_ms=1_767_597_900_000, answers=120,
+    ...     statistic=5210.0, threshold=4032.0, runbook="https://wiki.example/gold",
+    ... )
+    >>> message(facts).title
+    'CRITICAL gold accuracy of acme fell from 92 % to 80 %'
+    >>> print(message(facts).text)
+    Gold accuracy of acme fell from 92 % to 80 %, over 120 golds.
+    Since: 2026-01-05 07:00 UTC (25 min).
+    How sure: evidence of 5,210, where 4,032 is enough.
+    What to do: https://wiki.example/gold
+    Rule: gold-drop (critical)
+    """
+    title = _title(facts)
+    return Message(
+        title,
+        "\n".join(f"{name}: {said}" if name else said for name, said in _lines(facts, shown, _plain_block)),
+        "\n".join(f"**{name}:** {said}" if name else f"**{said}**" for name, said in _lines(facts, code, code_block)),
+    )
+
+
+_Show = Callable[..., str]
+
+
+def _plain_block(text: str) -> str:
+    return f"\n{text}"
+
+
+def _title(facts: AlertFacts) -> str:
+    head = {"firing": facts.severity.upper(), "resolved": "RESOLVED", "withdrawn": "WITHDRAWN"}[facts.state]
+    for most in (60, 24, 12, 8, 4):
+        title = f"{head} {_change(facts, shown, most)}"
+        if len(title) <= MAX_TITLE:
+            return title
+    return title[: MAX_TITLE - 1] + "…"
+
+
+def _lines(facts: AlertFacts, show: _Show, block: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    change = _change(facts, show, 60)
+    over = f", over {facts.answers:,} {METRICS[facts.metric].counted}" if facts.answers else ""
+    yield "", f"{change[0].upper()}{change[1:]}{over}."
+    if facts.reason:
+        yield "Reason", show(facts.reason, MAX_REASON)
+    yield "Since", f"{_time(facts.since_ms)} ({duration(facts.at_ms - facts.since_ms)})."
+    if facts.state == "firing":
+        yield from _explained(facts, show)
+        if facts.level is not None:
+            yield "How sure", f"{_sure(facts)}."
+        yield from _affected(facts, block)
+        do = [_ADVICE.get(facts.why.verdict, "") if facts.why is not None else "", facts.runbook or ""]
+        if any(do):
+            yield "What to do", " ".join(part for part in do if part)
+    if facts.page_url is not None:
+        yield "Page", facts.page_url
+    yield "Rule", f"{show(facts.rule)} ({facts.severity})"
+
+
+def _change(facts: AlertFacts, show: _Show, most: int) -> str:
+    what = f"{METRIC_WORDS.get(facts.metric, facts.metric.replace('_', ' '))} of {_scope(facts, show, most)}"
+    if facts.level is None:
+        return f"{what}: nothing has come since {_time(facts.since_ms)}"
+    if facts.state == "resolved":
+        return f"{what} is at {levels(facts.metric, facts.level, facts.level)[0]} again"
+    before, after = levels(facts.metric, facts.baseline, facts.level)
+    verb = "fell" if facts.level < facts.baseline else "rose"
+    tail = f"{verb} from {before} to {after}"
+    return f"{what} {tail}" if facts.state == "firing" else f"{what}: it is not true that it {tail}"
+
+
+def _scope(facts: AlertFacts, show: _Show, most: int) -> str:
+    names = [facts.labeler_id, facts.vendor_id, facts.project_id, facts.task_type]
+    return " / ".join(show(name, most) for name in names if name) or "all work"
+
+
+def _explained(facts: AlertFacts, show: _Show) -> Iterator[tuple[str, str]]:
+    why = facts.why
+    if why is None:
+        if facts.unexplained:
+            yield "Who", f"no explanation: {show(facts.unexplained, MAX_REASON)}."
+        return
+    share = f", {_share(why.share)}" if why.verdict not in (Verdict.UNCLEAR, Verdict.MIX) else ""
+    yield "Who", f"{_who(why, show)}{share}."
+    named = {one.value for one in why.named}
+    also = [one for one in facts.leading if one.value not in named]
+    if also:
+        said = (f"{_DIMENSIONS[one.dimension]} {show(one.value)} ({one.share * 100:.0f} %)" for one in also)
+        yield "Most of it", f"{', '.join(said)}."
+    if why.without is not None and why.without.in_band:
+        level = levels(facts.metric, why.without.metric, why.before)[0]
+        who = enumeration(why.without.values, show)
+        yield "Without", f"{who} it would be {level}, back in band."
+    if facts.based_on == "by consensus":
+        fell = " to ".join(levels(facts.metric, why.before, why.after))
+        rests = f"{why.answers_after:,.0f} answers, compared with what is now believed of their tasks ({fell})"
+        yield "Told by", f"{rests}, because golds are few."
+
+
+def _who(why: Summary, show: _Show) -> str:
+    names = {one.dimension: show(one.value) for one in reversed(why.named) if one.dimension != "labeler"}
+    vendor = f" of vendor {names['vendor']}" if "vendor" in names else ""
+    kind = f" in {names['task_type']}" if "task_type" in names else ""
+    match why.verdict:
+        case Verdict.LABELERS:
+            labelers = [one.value for one in why.named if one.dimension == "labeler"]
+            return f"labeler{'s' if len(labelers) > 1 else ''} {enumeration(labelers, show)}"
+        case Verdict.VENDOR | Verdict.TASK_TYPE:
+            return f"all labelers{vendor}{kind} alike"
+        case Verdict.CLASS_PAIR:
+            true, answer = names["true_class"], names.get("answer", "something else")
+            taken = f"{true} and {answer} are swapped" if why.swapped else f"{true} is taken for {answer}"
+            return f"{taken}{kind}, by everyone{vendor} alike"
+        case Verdict.EVERYONE:
+            return "everyone alike, nothing narrower"
+        case Verdict.MIX:
+            return "nobody answers otherwise; the work, or who does it, is another"
+        case Verdict.UNCLEAR:
+            return "nobody in particular, as far as can be told by now"
+
+
+def _share(share: float) -> str:
+    return "which is all of the change" if share >= 0.95 else f"which is {share:.0%} of the change".replace("%", " %")
+
+
+def _sure(facts: AlertFacts) -> str:
+    parts = [f"evidence of {facts.statistic:,.4g}, where {facts.threshold:,.4g} is enough"]
+    if facts.odds is not None:
+        parts.append(f"odds of {_odds(facts.odds)} that it is no false alarm")
+    if facts.why is not None and facts.why.verdict not in (Verdict.UNCLEAR, Verdict.MIX):
+        parts.append(f"odds of {_odds(facts.why.odds)} that it is who is named, and no chance")
+    return "; ".join(parts)
+
+
+def _odds(odds: float) -> str:
+    if odds > _SURE_ODDS:
+        return "more than a million to one"
+    digits = 1 - math.floor(math.log10(max(odds, 1.0)))  # two that matter
+    return f"about {round(odds, min(digits, 0)):,.0f} to one"
+
+
+def _affected(facts: AlertFacts, block: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    if facts.affected_tasks is None:
+        return
+    said = f"{facts.affected_tasks:,} task{'' if facts.affected_tasks == 1 else 's'} rest on these labels"
+    if not facts.affected_tasks or facts.affected_query is None:
+        yield "Affected", f"{said}."
+    elif len(facts.affected_query) > MAX_QUERY:
+        yield "Affected", f"{said}; the query that lists them is too long for a message."
+    else:
+        yield "Affected", f"{said}. This lists them: {block(facts.affected_query)}"
+
+
+def levels(metric: MetricName, one: float, other: float) -> tuple[str, str]:
+    """Two levels with their unit, with as many digits as tell them apart.
+
+    >>> levels("gold_accuracy", 0.92, 0.8), levels("late_share", 0.001, 0.003), levels("aht_seconds", 41.27, 62.0)
+    (('92 %', '80 %'), ('0.1 %', '0.3 %'), ('41 s', '62 s'))
+    """
+    unit = METRICS[metric].unit
+    times, sign = {"share": (100.0, " %"), "seconds": (1.0, " s"), "answers an hour": (1.0, " an hour")}.get(
+        unit, (1.0, "")
+    )
+    first = 2 if unit == "alpha" else 0
+    for digits in range(first, 4):
+        said = f"{one * times:,.{digits}f}{sign}", f"{other * times:,.{digits}f}{sign}"
+        if said[0] != said[1] or one == other:
+            break
+    return said
+
+
+def duration(milliseconds: int) -> str:
+    """How long, in the two units that matter.
+
+    >>> duration(45_000), duration(25 * 60_000), duration(90 * 60_000), duration(50 * 3_600_000)
+    ('45 s', '25 min', '1 h 30 min', '2 d 2 h')
+    """
+    seconds = max(milliseconds, 0) // 1_000
+    for size, unit, below, smaller in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min")):
+        if seconds >= size:
+            rest = seconds % size // below
+            return f"{seconds // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
+
+
+def _time(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms // 1_000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+METRIC_WORDS: Final[dict[MetricName, str]] = {
+    "krippendorff_alpha": "Krippendorff's alpha",
+    "reviewer_reject_rate": "reviewers' reject rate",
+    "aht_seconds": "average handling time",
+    "interval_coverage_90": "coverage of 90 % intervals",
+    "too_fast_share": "share of too fast answers",
+    "too_slow_share": "share of too slow answers",
+    "label_distance_own": "distance from own labels",
+    "label_distance_peers": "distance from peers' labels",
+    "repeated_answer_share": "share of repeated answers",
+    "constant_answer_share": "share of constant answers",
+    "invalid_share": "share of refused messages",
+    "late_share": "share of late answers",
+    "stall_seconds": "silence",
+    "lag_seconds": "lag",
+}
+"""Where they are not the metric's name with spaces."""
+_DIMENSIONS: Final[dict[Dimension, str]] = {
+    "labeler": "labeler",
+    "vendor": "vendor",
+    "task_type": "task type",
+    "true_class": "class",
+    "hour": "hour (UTC) from",
+}
+_ADVICE: Final[dict[Verdict, str]] = {
+    Verdict.LABELERS: "Look at their latest answers; pause them if they are bad, and have affected tasks done again.",
+    Verdict.VENDOR: "Ask the vendor what changed (people, training, tool).",
+    Verdict.CLASS_PAIR: "Look whether the guideline or the tool changed for these classes, before blaming anybody.",
+    Verdict.TASK_TYPE: "Look what changed in this kind of task: data, guideline, tool.",
+    Verdict.EVERYONE: "Look what changed for all at once: guideline, tool, data, or the known answers themselves.",
+    Verdict.MIX: "Nobody got worse: look at what work comes in, and who does it.",
+}

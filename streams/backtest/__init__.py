@@ -1,0 +1,1 @@
+"""Rules tried on what was measured before: stored measurements through the very detectors and alerts of workers."""

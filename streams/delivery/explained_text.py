@@ -1,0 +1,105 @@
+"""The words for an alert, with why its metric changed as far as the answers in ClickHouse tell."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from detectors.alerts.alert import Alert, Notice
+from schemas.scope import parse_scope
+from schemas.verdicts import Figures
+from streams.alert_text import AlertFacts, message, with_why
+from streams.delivery.text import ENDS, PlainText, Text
+from streams.explanations import EXPLAINED, Cells, Question, why
+
+
+class ExplainedText:
+    """See `streams.delivery.text.Describe`. Alerts without figures (no values come) are told plainly.
+
+    Args:
+        cells: where answers are counted.
+        page_template: of a page on the alert; None if there is none.
+    """
+
+    def __init__(self, cells: Cells, page_template: str | None = None) -> None:
+        self._cells = cells
+        self._page_template = page_template
+        self._plain = PlainText(page_template)
+
+    async def __call__(self, alert: Alert, notice: Notice) -> Text:
+        figures = alert.figures
+        if figures is None or (notice == "resolved" and alert.back is None):
+            return self._plain.text(alert, notice)
+        facts = self._facts(alert, notice, figures)
+        if notice != "resolved" and alert.rule.metric in EXPLAINED:
+            facts = with_why(facts, await why(_question(alert, figures), self._cells))
+        written = message(facts)
+        body = f"{written.text}\nAlert: {alert.alert_id}"
+        return Text(written.title, body, _explanation(facts) if facts.why is not None else "")
+
+    async def close(self) -> None:
+        await self._cells.close()
+
+    def _facts(self, alert: Alert, notice: Notice, figures: Figures) -> AlertFacts:
+        scope, is_over = alert.scope, notice == "resolved"
+        now = alert.back if is_over and alert.back is not None else figures
+        return AlertFacts(
+            rule=alert.rule.name,
+            metric=alert.rule.metric,
+            severity=alert.rule.severity,
+            state="firing" if not is_over else "withdrawn" if alert.ended == "withdrawn" else "resolved",
+            project_id=scope.project_id,
+            task_type=scope.task_type,
+            vendor_id=scope.vendor_id,
+            labeler_id=scope.labeler_id,
+            baseline=figures.baseline,
+            level=now.level,
+            since_ms=figures.since_ms,
+            at_ms=max(figures.since_ms, (alert.resolved_ms if is_over else alert.fired_ms) or alert.began_ms),
+            answers=now.answers,
+            statistic=figures.statistic,
+            threshold=figures.threshold,
+            reason=ENDS[alert.ended] if is_over and alert.ended != "recovered" else "",
+            runbook=alert.rule.runbook,
+            alert_id=alert.alert_id,
+            page_template=self._page_template,
+        )
+
+
+def _question(alert: Alert, figures: Figures) -> Question:
+    scope = alert.scope
+    return Question(
+        metric=alert.rule.metric,
+        project_id=scope.project_id,
+        task_type=scope.task_type,
+        # A labeler may have changed vendors since: all of its answers count.
+        vendor_id="" if scope.kind == "labeler" else scope.vendor_id,
+        labeler_id=scope.labeler_id,
+        where=parse_scope(scope.text).where,
+        since_ms=figures.since_ms,
+        at_ms=max(figures.since_ms, alert.fired_ms or alert.began_ms),
+        baseline=figures.baseline,
+        direction=figures.direction,
+    )
+
+
+def _explanation(facts: AlertFacts) -> str:
+    found = {
+        "why": facts.why,
+        "based_on": facts.based_on,
+        "leading": facts.leading,
+        "affected_tasks": facts.affected_tasks,
+        "affected_query": facts.affected_query,
+    }
+    return json.dumps(_plain(found), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """Named tuples as objects; what JSON has no word for as nothing."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and value - value != 0 else value

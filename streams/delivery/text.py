@@ -1,0 +1,133 @@
+"""What people read of an alert."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Protocol
+
+from detectors.alerts.alert import Alert, Ended, Notice
+from streams.alert_page import page_url
+
+
+class Text(NamedTuple):
+    """A message."""
+
+    title: str
+    """One line."""
+    body: str
+    explanation: str = ""
+    """Why the metric changed, as JSON; empty where nothing is known."""
+
+
+class Describe(Protocol):
+    """Finds the words for an alert. What takes too long, or fails, is replaced by `PlainText`."""
+
+    async def __call__(self, alert: Alert, notice: Notice) -> Text: ...
+    async def close(self) -> None: ...
+
+
+class PlainText:
+    """What the alert itself knows, without asking anybody.
+
+    Args:
+        page_template: of a page on the alert (`page_of`); None if there is none.
+    """
+
+    def __init__(self, page_template: str | None = None) -> None:
+        self._page_template = page_template
+
+    async def __call__(self, alert: Alert, notice: Notice) -> Text:
+        return self.text(alert, notice)
+
+    async def close(self) -> None:
+        """Nothing to give up."""
+
+    def text(self, alert: Alert, notice: Notice) -> Text:
+        """As calling it, at once."""
+        lines = [_what(alert), f"Found at {_time(alert.began_ms)}."]
+        if notice == "resolved" and alert.resolved_ms is not None:
+            lines.append(f"Over since {_time(alert.resolved_ms)}: {ENDS[alert.ended]}.")
+        if alert.is_flapping and notice != "resolved":
+            lines.append("It comes and goes, and is over when all was well for longer.")
+        if alert.rule.runbook:
+            lines.append(f"What to do: {alert.rule.runbook}")
+        if page := page_of(self._page_template, alert):
+            lines.append(f"Page: {page}")
+        lines.append(f"Alert {alert.alert_id} of rule {alert.rule.name}")
+        return Text(f"[{_word(alert, notice)}] {alert.rule.name}: {where(alert)}", "\n".join(lines))
+
+
+def where(alert: Alert) -> str:
+    """The scope, for people."""
+    scope = alert.scope
+    named = [
+        f"{word} {value}"
+        for word, value in (
+            ("labeler", scope.labeler_id),
+            ("vendor", scope.vendor_id),
+            ("project", scope.project_id),
+            ("task type", scope.task_type),
+        )
+        if value
+    ]
+    return ", ".join(named) or scope.text
+
+
+def page_of(template: str | None, alert: Alert) -> str:
+    """The address of an alert's page (`streams.alert_page`); '' without a template."""
+    if not template:
+        return ""
+    scope = alert.scope
+    return page_url(
+        template,
+        {
+            "alert_id": alert.alert_id,
+            "rule": alert.rule.name,
+            "metric": alert.rule.metric,
+            "severity": alert.rule.severity,
+            "state": alert.state,
+            "project_id": scope.project_id,
+            "task_type": scope.task_type,
+            "vendor_id": scope.vendor_id,
+            "labeler_id": scope.labeler_id,
+            "since_ms": alert.figures.since_ms if alert.figures else alert.began_ms,
+            "at_ms": alert.resolved_ms or alert.began_ms,
+        },
+    )
+
+
+#: Why an alert is over, as people read it.
+ENDS: Final[dict[Ended, str]] = {
+    "": "it is well again",
+    "recovered": "it is well again",
+    "withdrawn": "withdrawn, since late data say that nothing had changed",
+    "silent": "no values come any more",
+    "speaking": "values come again",
+    "new_level": "it has lasted for so long that it is the level now",
+    "dropped": "the rule was changed or removed",
+}
+
+
+def _word(alert: Alert, notice: Notice) -> str:
+    if notice == "resolved":
+        return "WITHDRAWN" if alert.ended == "withdrawn" else "RESOLVED"
+    return alert.rule.severity.upper() + (", still" if notice == "repeat" else "")
+
+
+def _what(alert: Alert) -> str:
+    figures = alert.figures
+    if alert.about == "no_data" or figures is None:
+        return f"No values of {alert.rule.metric} come from {where(alert)}."
+    verb = "fell" if figures.direction == "down" else "rose"
+    return (
+        f"{alert.rule.metric} of {where(alert)} {verb} from {_figure(figures.baseline, figures.unit)} to "
+        f"{_figure(figures.level, figures.unit)} since {_time(figures.since_ms)} ({figures.answers} {figures.counted})."
+    )
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{100 * value:.1f} %" if unit == "share" else f"{value:.4g} {unit}"
+
+
+def _time(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M} UTC"

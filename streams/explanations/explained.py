@@ -1,0 +1,141 @@
+"""The whole answer to why a metric changed: the explanation, what it rests on, and which tasks are affected."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from detectors.explain import DIMENSIONS, Dimension, Explanation, Row, Totals, Verdict, explain
+from streams.explanations.affected import Affected, suspects_of
+from streams.explanations.cells import Cells, CellsError
+from streams.explanations.question import Judged, Question, can_explain
+
+FEW_GOLDS: Final = 100
+"""Golds since the change, of the labeler in the middle, below which gold cannot tell a labeler from a vendor."""
+SEEN_SHARE: Final = 0.4
+"""Of the change in gold accuracy, that consensus must show to be believed: where all err alike, the consensus errs with
+them and hardly falls (measured: a third at most where a guideline changed, half and more where labelers got worse)."""
+
+LEADING_SHARE: Final = 0.25
+"""Of the change, that is worth a word in a message."""
+
+
+class Leading(NamedTuple):
+    """The value of a dimension that contributes most to the change."""
+
+    dimension: Dimension
+    value: str
+    share: float
+    """Of the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a metric changed."""
+
+    asked: Explanation | None
+    """Of the metric itself: contributions add up to its change. None where it has no values before or since."""
+    judged: Explanation | None
+    """Of the share of answers that are what is now believed of their tasks, where golds are few; else None."""
+    based_on: Judged
+    """Which of the two names the cause."""
+    affected: Affected | None
+    """None where the cause makes no labels suspect."""
+
+    def leading(self) -> tuple[Leading, ...]:
+        """Of each dimension that tells answers apart, the value that contributes most, if it is beyond chance."""
+        found = []
+        for dimension in DIMENSIONS:
+            known = [one for one in self.explanation.contributions[dimension] if one.value and one.after.weight]
+            if len(known) > 1:
+                most = max(known, key=lambda one: (one.share, one.value))
+                if most.beyond_chance and most.share >= LEADING_SHARE:
+                    found.append(Leading(dimension, most.value, most.share))
+        return tuple(found)
+
+    @property
+    def explanation(self) -> Explanation:
+        """The one that names the cause."""
+        found = self.judged if self.based_on == "by consensus" else self.asked
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Unexplained:
+    """No explanation, and why there is none."""
+
+    reason: str
+
+
+async def why(question: Question, cells: Cells) -> Why | Unexplained:
+    """Explain a change, with whatever answers tell most about it."""
+    if not can_explain(question.metric):
+        return Unexplained(f"{question.metric} is not made of single answers, so that nobody's share in it can be told")
+    try:
+        rows = await cells.rows(question)
+        asked = _explained(rows, question.baseline)
+        judged = None
+        if question.metric == "gold_accuracy" and golds_are_few(rows):
+            judged = _explained(await cells.rows(question, "by consensus"), None)
+        based_on = which(asked, judged)
+        found = judged if based_on == "by consensus" else asked
+        if found is None:
+            return Unexplained("there are no answers before the change, or none since, to compare")
+        suspects = suspects_of(question, found)
+        affected = None if suspects is None else await cells.affected(question, suspects)
+    except CellsError as error:
+        return Unexplained(str(error))
+    return Why(asked, judged, based_on, affected)
+
+
+def golds_are_few(rows: Sequence[Row]) -> bool:
+    """Whether the labeler in the middle, of those who gave any since the change, gave few golds since then."""
+    golds: defaultdict[str, float] = defaultdict(float)
+    for row in rows:
+        golds[row.labeler] += row.after.weight
+    since = [answers for answers in golds.values() if answers]
+    return not since or statistics.median(since) < FEW_GOLDS
+
+
+def which(asked: Explanation | None, judged: Explanation | None) -> Judged:
+    """Which explanation to believe: by consensus, if it names a cause and shows the change that gold shows."""
+    if judged is None:
+        return "as asked"
+    if asked is None:
+        return "by consensus"
+    seen = _change_by_consensus(asked, judged)
+    shows = seen / asked.change >= SEEN_SHARE if asked.change else False
+    return "by consensus" if shows and judged.cause.verdict is not Verdict.UNCLEAR else "as asked"
+
+
+def _change_by_consensus(asked: Explanation, judged: Explanation) -> float:
+    """The change that consensus shows of those who had golds, each counted by how many: some are tested more often."""
+    of = {one.value: one for one in judged.contributions["labeler"]}
+    golds = [(one, of[one.value]) for one in asked.contributions["labeler"] if one.value in of]
+    before = _weighted([(gold.before.weight, judged.before.mean) for gold, judged in golds])
+    after = _weighted([(gold.after.weight, judged.after.mean) for gold, judged in golds])
+    return 0.0 if before is None or after is None else after - before
+
+
+def _weighted(levels: Sequence[tuple[float, float | None]]) -> float | None:
+    known = [(weight, level) for weight, level in levels if level is not None and weight]
+    return _mean([Totals(weight, weight * level) for weight, level in known])
+
+
+def _explained(rows: Sequence[Row], baseline: float | None) -> Explanation | None:
+    """The band of the counterfactual begins half-way back to the baseline, or to the level before, where alerts end."""
+    before, after = _mean([row.before for row in rows]), _mean([row.after for row in rows])
+    if before is None or after is None:
+        return None
+    good = before if baseline is None else baseline
+    middle = (good + after) / 2
+    return explain(rows, (middle, math.inf) if good > after else (-math.inf, middle))
+
+
+def _mean(totals: Sequence[Totals]) -> float | None:
+    return Totals(math.fsum(one.weight for one in totals), math.fsum(one.value for one in totals)).mean

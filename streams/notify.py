@@ -1,0 +1,200 @@
+"""NOTIFY without its framework: verdicts become alerts, and alerts reach people.
+
+What happens to alerts is a function of the messages. Delivering them is not, so it has a state of its own: a message is
+stored before it is tried, and its end after. A worker that is killed in between tries it once more; one that is stopped
+waits for the end first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+import orjson
+import structlog
+from pydantic import ValidationError
+
+from schemas.alert_rows import AlertNoteRow
+from schemas.dead_letter import Reason
+from schemas.verdicts import Verdicts
+from streams.decode import Record, Refusal
+from streams.delivery.desk import Desk
+from streams.delivery.notes import Notes
+from streams.delivery.target import Target
+from streams.delivery.text import Describe, PlainText
+from streams.outcome import Outcome, unread
+from streams.owner import Acknowledge, FencedError, Owned, Owner, Publish
+from streams.settings import NOTIFY_SUFFIX, Settings
+from streams.sinks.retry import Backoff
+from streams.sinks.sink import Sink
+from streams.state.alerts import AlertsState
+from streams.state.claims import Claims
+
+log = structlog.get_logger()
+
+#: Where ClickHouse does not answer in time, what was known of notes has to do.
+LOOK_SECONDS: Final = 5.0
+_MESSAGE_CHARS: Final = 300
+
+
+class NotifyPipeline:
+    """Makes alerts of one partition's verdicts. Owns its state; nobody else changes it."""
+
+    def __init__(self, state: AlertsState, now_ms: Callable[[], int]) -> None:
+        self.state = state
+        self._now_ms = now_ms
+
+    def process(self, topic: str, records: Sequence[Record]) -> Outcome:
+        """Apply a batch; messages applied before are skipped. Other applications' verdicts are passed over.
+
+        Raises:
+            ValueError: not the topic that NOTIFY reads.
+        """
+        outcome = Outcome()
+        position = self.state.position(topic)
+        fresh = unread(records, position.offset)
+        outcome.replayed = len(records) - len(fresh)
+        if not fresh:
+            return outcome
+        for record in fresh:
+            batch = decode_verdicts(record.value)
+            if isinstance(batch, Refusal):
+                outcome.received += 1
+                outcome.refuse(topic, self.state.partition, record, batch)
+                continue
+            if batch.app_id != self.state.app_id:
+                continue
+            outcome.received += 1
+            outcome.accepted += 1
+            for transition in self.state.take(batch, self._now_ms()):
+                alert = transition.alert
+                log.info(
+                    "alert.changed",
+                    change=transition.change,
+                    alert_id=alert.alert_id,
+                    rule=alert.rule.name,
+                    scope=list(alert.key.scope),
+                    state=alert.state,
+                    held=alert.held,
+                    notice=transition.notice,
+                )
+        position.offset = fresh[-1].offset
+        position.received += outcome.received
+        position.accepted += outcome.accepted
+        position.dead_letters += len(outcome.dead_letters)
+        self.state.moved()
+        return outcome
+
+
+class Notify(Owner[NotifyPipeline]):
+    """Owner of `alerts`; arguments as of `Owner`, and:
+
+    Args:
+        targets: where alerts are sent; none: they are kept in ClickHouse, and that is all.
+        describe: finds the words; those of the alert itself if None.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sink: Sink,
+        claims: Claims,
+        *,
+        publish: Publish,
+        acknowledge: Acknowledge,
+        now_ms: Callable[[], int],
+        on_written: Callable[[str, int], object] = lambda table, rows: None,
+        targets: Sequence[Target] = (),
+        describe: Describe | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(
+            notify_name(settings),
+            self._make_pipeline,
+            settings,
+            sink,
+            claims,
+            publish=publish,
+            acknowledge=acknowledge,
+            now_ms=now_ms,
+            on_written=on_written,
+        )
+        page_url = settings.notify.page_url
+        self._notes = Notes()
+        self.desk = Desk(
+            targets,
+            describe or PlainText(page_url),
+            states=lambda: [owned.pipeline.state for owned in self.partitions.values()],
+            look=self._look,
+            now_ms=now_ms,
+            page_url=page_url,
+            backoff=Backoff(1.0, settings.notify.retry_max_seconds),
+            jitter=jitter,
+        )
+
+    def is_due(self, owned: Owned[NotifyPipeline]) -> bool:
+        """Also when a delivery has ended."""
+        return super().is_due(owned) or owned.pipeline.state.is_changed
+
+    def resume(self, owned: Owned[NotifyPipeline]) -> None:
+        """Go on delivering, and say again at once what fires."""
+        self.desk.wake(anew=True)
+
+    async def _checkpoint(self) -> int:
+        messages = await super()._checkpoint()
+        for owned in self.partitions.values():
+            owned.pipeline.state.queue.stored()
+        self.desk.wake()
+        return messages
+
+    async def _look(self) -> Notes:
+        """What people have noted.
+
+        Raises:
+            FencedError: another worker has taken over, and delivers.
+        """
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                if stale := await self._claims.stale():
+                    raise FencedError(f"another worker has claimed partitions {sorted(stale)} of alerts, and delivers")
+                rows = await self._sink.read("alert_notes", app_id=self._settings.worker.app_id)
+                self._notes = Notes(cast(list[AlertNoteRow], rows))
+        except TimeoutError:
+            log.warning("notify.notes_unknown", seconds=LOOK_SECONDS)
+        return self._notes
+
+    def _make_pipeline(self, partition: int) -> NotifyPipeline:
+        targets = self.desk.targets.values()
+        state = AlertsState(
+            self._settings.worker.app_id,
+            self._name,
+            partition,
+            [target.name for target in targets],
+            [target.name for target in targets if target.keeps_alive],
+        )
+        return NotifyPipeline(state, self._now_ms)
+
+
+def notify_name(settings: Settings) -> str:
+    """The name under which NOTIFY claims its partition and keeps its state."""
+    return settings.worker.app_id + NOTIFY_SUFFIX
+
+
+def decode_verdicts(value: bytes | None) -> Verdicts | Refusal:
+    """One message of `alerts`; or why it is a dead letter."""
+    if not value:
+        return Refusal(Reason.EMPTY, "message has no value")
+    try:
+        document: Any = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return Refusal(Reason.NOT_JSON, f"not JSON: {error}")
+    if isinstance(document, dict) and document.get("schema_version", 1) != 1:
+        return Refusal(Reason.UNKNOWN_SCHEMA_VERSION, "schema_version is not known here; known: 1")
+    try:
+        return Verdicts.model_validate_json(value)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part)[:64] for part in problem["loc"]) or "message"
+        return Refusal(Reason.INVALID_FIELD, f"{where}: {problem['msg']}"[:_MESSAGE_CHARS])

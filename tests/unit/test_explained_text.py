@@ -1,0 +1,92 @@
+"""The words for alerts, with an explanation and without."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from detectors.alerts.book import AlertBook
+from detectors.explain import Row, Totals
+from schemas.verdicts import Verdict
+from streams.delivery.explained_text import ExplainedText
+from streams.delivery.text import Text
+from streams.explanations import Affected, CellsError, Question
+from tests.alerts import HOUR, T0, batch, rule, scope, verdict
+
+ROWS = [
+    Row("ana", "acme", Totals(1_000, 920), Totals(60, 20.0), "image"),
+    Row("ben", "acme", Totals(1_000, 920), Totals(200, 184.0), "image"),
+    Row("cem", "acme", Totals(1_000, 920), Totals(200, 184.0), "image"),
+]
+
+
+class Counted:
+    """Cells that answer the same, or not at all."""
+
+    def __init__(self, rows: list[Row] | None) -> None:
+        self._rows = rows
+        self.asked: list[Question] = []
+        self.is_closed = False
+
+    async def rows(self, question: Question, judged: Any = "as asked") -> list[Row]:
+        self.asked.append(question)
+        if self._rows is None:
+            raise CellsError("ClickHouse is away")
+        return self._rows
+
+    async def affected(self, question: Question, suspects: Any) -> Affected:
+        return Affected(7, "SELECT task_id")
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+async def words(*verdicts: Verdict, cells: Counted | None = None) -> Text:
+    last = AlertBook("labelwatch").take(batch(*verdicts))[-1]
+    assert last.notice is not None
+    return await ExplainedText(cells or Counted(ROWS), "https://page/$alert_id")(last.alert, last.notice)
+
+
+async def test_say_who_and_how_many_tasks() -> None:
+    cells = Counted(ROWS)
+    text = await words(verdict(1, of=rule(severity="critical")), cells=cells)
+    assert text.title == "CRITICAL gold accuracy of acme fell from 92 % to 80 %"
+    assert "ana" in text.body
+    assert "Alert: " in text.body
+    why = json.loads(text.explanation)
+    assert why["why"]["named"] == [{"dimension": "labeler", "value": "ana"}]
+    assert (why["affected_tasks"], why["affected_query"]) == (7, "SELECT task_id")
+    assert (cells.asked[0].vendor_id, cells.asked[0].at_ms) == ("acme", T0)
+    await ExplainedText(cells).close()
+    assert cells.is_closed
+
+
+async def test_a_labelers_answers_count_whatever_the_vendor() -> None:
+    cells = Counted(ROWS)
+    await words(verdict(1, on=scope("labeler")), cells=cells)
+    assert (cells.asked[0].labeler_id, cells.asked[0].vendor_id) == ("ana", "")
+
+
+async def test_without_answers_the_alert_speaks_for_itself() -> None:
+    text = await words(verdict(1), cells=Counted(None))
+    assert "fell from 92 % to 80 %" in text.title
+    assert "ClickHouse is away" in text.body
+    assert text.explanation == ""
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "title"),
+    [
+        ([verdict(1), verdict(2, "recovered", T0 + HOUR, level=0.93)], "RESOLVED"),
+        ([verdict(1), verdict(2, "withdrawn", T0 + HOUR)], "WITHDRAWN"),
+        ([verdict(1), verdict(2, "new_level", T0 + HOUR)], "RESOLVED"),
+        ([verdict(1, "silent", of=rule(no_data="alert"))], "[WARNING] gold: vendor acme"),
+    ],
+)
+async def test_ends_and_silence_ask_nobody(verdicts: list[Verdict], title: str) -> None:
+    cells = Counted(None)
+    text = await words(*verdicts, cells=cells)
+    assert text.title.upper().startswith(title.upper())
+    assert cells.asked == []

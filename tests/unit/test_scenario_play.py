@@ -1,0 +1,148 @@
+"""Scenarios through rules, alerts and explanations, and the command that shows it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from detectors.alerts.alert import Alert, AlertKey
+from detectors.explain import Named
+from detectors.incident_match import Fired
+from schemas.incident import Incident, read_incidents
+from schemas.thresholds import Rule
+from schemas.verdicts import VerdictScope
+from streams.cli import cli
+from streams.evaluate.scenario.file import parse_scenario
+from streams.evaluate.scenario.play import Played, Says, Told, as_rows, names_right, play
+from streams.evaluate.scenario.stream import TrueIncident
+from tests.scenarios import SMALL
+
+VENDOR = "incidents: [{kind: vendor, vendor: acme, points: 40, start: 7h, lasts: 8h}]\n"
+#: Without threshold to simulate: blocks of fifty under .7.
+RULES = """\
+version: 1
+rules:
+  - {name: gold, metric: gold_accuracy, scope: vendor, method: fixed, limit: 0.7, min_count: 50}
+  - {name: jumpy, metric: gold_accuracy, scope: vendor, method: fixed, limit: 0.99, min_count: 50}
+"""
+
+
+def rule(limit: float, name: str = "gold") -> Rule:
+    return Rule.model_validate(
+        {"name": name, "metric": "gold_accuracy", "scope": "vendor", "method": "fixed", "limit": limit, "min_count": 50}
+    )
+
+
+@pytest.fixture(scope="module")
+def played() -> Played:
+    shares: list[float] = []
+    scenario = parse_scenario(SMALL + VENDOR, "small")
+    found = play(scenario, 1, [rule(0.7), rule(0.99, "jumpy")], shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    return found
+
+
+def test_an_incident_is_found_in_time_and_named(played: Played) -> None:
+    (found,) = played.found
+    assert found.is_due
+    by_rule = {told.fired.rule: told for told in found.told}
+    assert by_rule["gold"].fired.scope.vendor_id == "acme"
+    assert by_rule["gold"].says in ("vendor", "everyone", "task_type")
+    assert names_right(by_rule["gold"], found.true)
+    assert found.delay_minutes is not None
+    assert 0 < found.delay_minutes < 120
+
+
+def test_what_fires_for_nothing_is_false(played: Played) -> None:
+    assert {told.fired.rule for told in played.false} == {"jumpy"}
+    rows = as_rows(played)
+    assert [row["row"] for row in rows].count("incident") == 1
+    assert [row["row"] for row in rows].count("false_alert") == len(played.false) > 0
+    json.dumps(rows)
+
+
+def told(says: Says, *named: tuple[str, str], **fields: str) -> Told:
+    kind = "labeler" if "labeler_id" in fields else "segment" if fields else "all"
+    scope = VerdictScope.model_validate({"kind": kind, "text": kind, **fields})
+    alert = Alert("id", AlertKey("gold", "change", (kind,)), rule(0.7), scope, "firing", 0, None)
+    return Told(Fired("gold", "gold_accuracy", scope, 0), alert, says, tuple(Named(*one) for one in named))
+
+
+def true(kind: str, **fields: object) -> TrueIncident:
+    classes = fields.pop("classes", None)
+    times = {"start": "2026-01-09T06:00:00Z", "end": "2026-01-09T10:00:00Z"}
+    return TrueIncident(Incident.model_validate({**times, "kind": kind, **fields}), classes, 0, 0, 1.0, 0.5, {})  # type: ignore[arg-type]  # a pair or None
+
+
+PEOPLE = true("labelers", labeler_ids=("ann", "bob"))
+SWAP = true("guideline", classes=("cat", "dog"))
+ACME = true("vendor", vendor_id="acme")
+ZOO = true("project", project_id="zoo", task_type="animals")
+
+
+@pytest.mark.parametrize(
+    ("message", "incident", "is_right"),
+    [
+        (told("labelers", ("labeler", "ann")), PEOPLE, True),
+        (told("labelers", ("labeler", "ann"), ("labeler", "bob"), ("labeler", "eve")), PEOPLE, True),
+        (told("labelers", ("labeler", "ann"), ("labeler", "eve")), PEOPLE, False),
+        (told("labelers", ("labeler", "eve"), ("labeler", "ann"), ("labeler", "bob")), PEOPLE, False),
+        (told("vendor", ("vendor", "acme")), PEOPLE, False),
+        (told("class_pair", ("task_type", "animals"), ("true_class", "dog"), ("answer", "cat")), SWAP, True),
+        (told("class_pair", ("true_class", "cat")), SWAP, True),
+        (told("class_pair", ("true_class", "cat"), ("answer", "owl")), SWAP, False),
+        (told("everyone"), SWAP, False),
+        (told("vendor", ("vendor", "acme"), ("task_type", "animals")), ACME, True),
+        (told("vendor", ("vendor", "busy")), ACME, False),
+        (told("everyone", vendor_id="acme"), ACME, True),
+        (told("everyone"), ACME, False),
+        (told("labelers", ("labeler", "ann"), labeler_id="ann"), ACME, False),
+        (told("task_type", ("task_type", "animals")), ZOO, True),
+        (told("vendor", ("vendor", "acme"), vendor_id="acme"), ZOO, True),
+        (told("vendor", ("vendor", "acme")), ZOO, False),
+        (told("task_type", ("task_type", "captions")), ZOO, False),
+        (told("mix"), ZOO, False),
+        (told("nothing"), ZOO, False),
+    ],
+)
+def test_what_counts_as_named_right(message: Told, incident: TrueIncident, is_right: bool) -> None:
+    assert names_right(message, incident) is is_right
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["evaluate", "detectors", *arguments], terminal_width=200)
+
+
+def test_the_command_shows_tables_and_writes_the_truth(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL + VENDOR)
+    (tmp_path / "rules.yaml").write_text(RULES)
+    given = ("--scenario", str(tmp_path / "small.yaml"), "--thresholds", str(tmp_path / "rules.yaml"), "--seed", "1")
+    result = run(*given, "--truth", str(tmp_path / "truth.csv"))
+    assert result.exit_code == 0, result.output
+    assert "Incidents" in result.stdout
+    assert "jumpy" in result.stdout
+    (incident,) = read_incidents((tmp_path / "truth.csv").read_text().splitlines(), "truth.csv")
+    assert (incident.kind, incident.vendor_id) == ("vendor", "acme")
+    result = run(*given, "--json")
+    assert result.stderr == ""
+    rows = json.loads(result.stdout)
+    assert {"seed", "kind", "points", "found", "delay_minutes", "named_right", "rule"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--scenario", "calm", "--null"), "exclude each other"),
+        (("--scenario", "calm", "--drop", ".9:.8"), "exclude each other"),
+        (("--truth", "t.csv"), "need --scenario"),
+        (("--scenario", "cal"), "cal: does not exist; give a file, or a shipped scenario: calm, incidents"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(arguments: tuple[str, ...], says: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code != 0
+    assert says in result.output
