@@ -15,10 +15,10 @@ import numpy as np
 
 from detectors.change import calibrate, river_table
 from detectors.change.baselines import Always, LastUnder
-from detectors.change.e_process import Learning
 from detectors.change.finding import Method
 from detectors.change.fleet import Flags, Fleet, Floats, fleet_of, has_numpy, run_lengths
 from detectors.change.river_adapters import Adwin, PageHinkleyMethod
+from detectors.rule_method import LEARNING
 
 #: One false alarm in so many answers: .143 in 1,000.
 ARL: Final = 7_000
@@ -167,7 +167,7 @@ def entries(arl: float, drops: list[Drop], seed: int) -> list[Entry]:
         Entry(
             "e_sr_learned",
             "e-SR, level learned",
-            calibrate.e_process(arl, fleet_mean, generator(), smallest_drop=smallest, learning=Learning()),
+            calibrate.e_process(arl, fleet_mean, generator(), smallest_drop=smallest, learning=LEARNING),
         ),
         Entry("e_cusum", "e-CUSUM", calibrate.e_cusum(arl, level, generator(), smallest_drop=smallest)),
     ]
