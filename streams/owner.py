@@ -176,8 +176,8 @@ class Owner(Generic[P]):
 
     def next_offset(self, topic: Topic, partition: int) -> int | None:
         """Where reading goes on; None when nothing of the partition was applied yet."""
-        offset = self.partitions[partition].pipeline.state.position(topic).offset
-        return None if offset < 0 else offset + 1
+        position = self.partitions[partition].pipeline.state.position(topic)
+        return position.offset + 1 if position.offset >= 0 or position.received else None
 
     def process(self, batch: Batch) -> Outcome | None:
         """Apply a batch in memory; None if it is of a partition or generation that is not owned any more.

@@ -81,11 +81,16 @@ class WatchPipeline:
     def _apply(self, message: Measurements | RulesChange, record: Record, outcome: Outcome) -> None:
         watch = self.state.watch
         before_ms = watch.clock_ms
-        told = self._change_rules(message, outcome) if isinstance(message, RulesChange) else watch.take(message)
+        told = self._told_by(message, record, outcome)
         outcome.rows["measurements"].append(measurement_row(message, record))
         outcome.rows["findings"].extend(_findings(told, self.state.partition, record.offset))
         if told or watch.clock_ms // MINUTE_MS > before_ms // MINUTE_MS:
             self.state.messages.extend(verdict_messages(self.state.app_id, before_ms, watch.clock_ms, told))
+
+    def _told_by(self, message: Measurements | RulesChange, record: Record, outcome: Outcome) -> list[Verdict]:
+        if isinstance(message, RulesChange):
+            return self._change_rules(message, outcome)
+        return self.state.watch.take(message, record.offset)
 
     def _change_rules(self, change: RulesChange, outcome: Outcome) -> list[Verdict]:
         if not is_later(change, self.state.change):

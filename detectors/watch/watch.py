@@ -2,20 +2,20 @@
 
 The clock is event time: that of the latest answer. While every source is silent it goes on by their heartbeats, so
 that a stream that stands still is seen to. The same messages give the same verdicts; items that come again, by the
-numbers of their source partitions, are passed over.
+numbers of their source partitions, are passed over. `order` says in which order source partitions are heard.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from itertools import chain
 from typing import Any, Final
 
 import orjson
 
 from detectors.watch.hour_watch import Hours
 from detectors.watch.hours import HOURLY
+from detectors.watch.order import EventOrder, Item
 from detectors.watch.planner import Planner, plan_rule
 from detectors.watch.rule_watch import RuleWatch, Said, in_order
 from detectors.watch.values import HABITS, OF_ANSWER, Habits, Value
@@ -27,14 +27,12 @@ MINUTE_MS: Final = 60_000
 #: Labelers whose latest answers are remembered; those seen longest ago are forgotten.
 MAX_HABITS: Final = 200_000
 _NOWHERE: Final[Segment] = ("", "", "")
-Item = Answer | LateTruth | ReviewMeasured | Settled | Refused
 
 
 @dataclass(slots=True)
 class Source:
     """What one source partition last said of itself."""
 
-    sequence: int = -1
     watermark_ms: int = 0
     is_idle: bool = False
     lag_ms: int = 0
@@ -69,6 +67,7 @@ class Watch:
         self._number = 0
         """Of the latest verdict."""
         self._minute = 0
+        self._order = EventOrder()
         self._sources: dict[int, Source] = {}
         self._heard: tuple[int, int] = (0, 0)
         """The clock at the latest answer, and its sender's."""
@@ -106,21 +105,41 @@ class Watch:
         self._arrange()
         return told
 
-    def take(self, batch: Measurements) -> list[Verdict]:
-        """Take what a source partition says; nothing of what it has said before."""
-        source = self._sources.setdefault(batch.source_partition, Source())
+    @property
+    def oldest(self) -> int | None:
+        """Number of the first message of which something waits for other source partitions; None if nothing does.
+
+        After a restart, messages are to be taken again from there on.
+        """
+        return self._order.oldest
+
+    def take(self, batch: Measurements, number: int | None = None) -> list[Verdict]:
+        """Take what a source partition says; nothing of what it has said before.
+
+        Args:
+            batch: what it says.
+            number: of the message, which grows; None for the next one.
+        """
+        self._order.put(batch, number)
+        self._has_moved = True
         told: list[Verdict] = []
-        known = source.sequence
-        for item in _in_order(batch):
-            if item.sequence <= known:
-                continue
-            source.sequence = item.sequence
-            if isinstance(item, Answer):
-                self._move_clock(item.submitted_ms, told)
-                self._heard = self.clock_ms, max(batch.sent_ms, self._heard[1])
-                self._answer(item, batch.segments[item.segment], told)
-            else:
-                self._other(item, batch.segments, told)
+        for element in self._order.take():
+            self._apply(element.batch, element.item, told)
+        return told
+
+    def _apply(self, batch: Measurements, item: Item | None, told: list[Verdict]) -> None:
+        if isinstance(item, Answer):
+            self._move_clock(item.submitted_ms, told)
+            self._heard = self.clock_ms, max(batch.sent_ms, self._heard[1])
+            self._answer(item, batch.segments[item.segment], told)
+        elif item is not None:
+            self._other(item, batch.segments, told)
+        else:
+            self._end_of(batch, told)
+
+    def _end_of(self, batch: Measurements, told: list[Verdict]) -> None:
+        """What a batch says besides its items."""
+        source = self._sources.setdefault(batch.source_partition, Source())
         source.watermark_ms = max(source.watermark_ms, batch.watermark_ms)
         source.is_idle = batch.is_idle
         source.lag_ms = 0 if batch.is_at_end or not batch.arrived_ms else max(batch.sent_ms - batch.arrived_ms, 0)
@@ -128,8 +147,6 @@ class Watch:
         if batch.is_at_end and not batch.answers and clock_ms:
             self._move_clock(clock_ms + batch.sent_ms - sent_ms, told)
         told.extend(self._verdict(rule, said) for rule, said in self._hours.close(self._watermark_ms()))
-        self._has_moved = True
-        return told
 
     def _answer(self, answer: Answer, segment: Segment, told: list[Verdict]) -> None:
         now_ms = self.clock_ms
@@ -297,6 +314,7 @@ class Watch:
         return {
             "clock_ms": self.clock_ms,
             "heard": self._heard,
+            "order": self._order.dump(),
             "number": self._number,
             "next_hour_ms": self._hours.next_ms,
             "sources": [[partition, *astuple(source)] for partition, source in self._sources.items()],
@@ -308,19 +326,12 @@ class Watch:
         self._minute = self.clock_ms // MINUTE_MS
         clock_ms, sent_ms = state["heard"]
         self._heard = clock_ms, sent_ms
+        self._order.load(state["order"])
         self._hours.next_ms = state["next_hour_ms"]
         self._sources = {partition: Source(*source) for partition, *source in state["sources"]}
         for name, rule in state["rules"].items():
             if name in self._rules:
                 self._rules[name].load(rule)
-
-
-def _in_order(batch: Measurements) -> Iterable[Item]:
-    """Items in the order of their numbers."""
-    others = (batch.truths, batch.reviews, batch.settled, batch.refused)
-    if not any(others):
-        return batch.answers
-    return sorted(chain(batch.answers, *others), key=lambda item: item.sequence)
 
 
 def _dumps(value: object) -> str:

@@ -69,7 +69,10 @@ class WatchState:
         if self._are_rules_new and self.change is not None:
             found.state.append(self._row("rules", "", self.change.model_dump_json()))
         if self._has_moved:
-            found.state.append(self._row("position", MEASUREMENTS.name, codecs.encode_position(self._position)))
+            # What waits is not stored: it is read again.
+            waiting = self.watch.oldest
+            stored = self._position if waiting is None else replace(self._position, offset=waiting - 1)
+            found.state.append(self._row("position", MEASUREMENTS.name, codecs.encode_position(stored)))
         self.messages, self._are_rules_new, self._has_moved = [], False, False
         return found
 

@@ -49,9 +49,9 @@ def answer(sequence: int, at_ms: int = START_MS, *, correct: bool | None = True)
     return (sequence, ("p", "t", "v"), "ana", at_ms, "cat", *flags, 1.5, None, 0.5, 0, 0)
 
 
-def measured(*answers: tuple[Any, ...], app_id: str = "app", partition: int = 0) -> bytes:
+def measured(*answers: tuple[Any, ...], app_id: str = "app", partition: int = 0, is_at_end: bool = True) -> bytes:
     """Answers as a message."""
-    sender = Sender(app_id, partition, NOW_MS, is_at_end=True, is_idle=False, watermark_ms=0)
+    sender = Sender(app_id, partition, NOW_MS, is_at_end=is_at_end, is_idle=False, watermark_ms=0)
     (message,) = measurement_messages(sender, Measured(list(answers), arrived_ms=NOW_MS))
     assert message.value is not None
     return message.value
@@ -88,7 +88,10 @@ class Counting(Watch):
         self.seen = 0
         self.loaded: list[tuple[str, str, str]] = []
 
-    def take(self, batch: Measurements) -> list[Verdict]:
+    oldest = None
+    """Nothing waits."""
+
+    def take(self, batch: Measurements, number: int) -> list[Verdict]:
         found = []
         for one in batch.answers:
             self.seen += 1
@@ -321,6 +324,16 @@ class TestState:
         feed(pipeline, change(), measured(*(answer(n, START_MS + 1_000 * n) for n in range(5))))
         other = restored(pipeline.state.changes(NOW_MS))
         assert other.state.watch.clock_ms == pipeline.state.watch.clock_ms == START_MS + 4_000
+
+    def test_what_waits_for_another_source_is_read_again(self) -> None:
+        pipeline = make()
+        waits = measured(answer(0, START_MS + 60_000))
+        feed(pipeline, measured(answer(0, START_MS), partition=1, is_at_end=False), waits, change())
+        assert pipeline.state.watch.clock_ms == START_MS
+        other = restored(pipeline.state.changes(NOW_MS))
+        assert other.state.position(TOPIC).offset == 0
+        feed(other, waits, change(), measured(partition=1, is_at_end=True))
+        assert other.state.watch.clock_ms == START_MS + 60_000
 
     def test_of_another_version_is_refused(self) -> None:
         row = StateRow("app.watch", 0, "scope", "k", 0, 99, orjson.dumps({}).decode(), False)
