@@ -14,8 +14,9 @@ from schemas.verdicts import Figures, Verdict, VerdictScope
 About = Literal["change", "no_data"]
 """What is wrong: the metric changed, or no values come."""
 State = Literal["pending", "firing", "resolved"]
-Held = Literal["", "quiet", "inhibited"]
-"""Why nobody was told yet: quiet hours, or an alert of a broader scope says it."""
+Held = Literal["", "quiet", "inhibited", "unconfirmed"]
+"""Why nobody was told yet: quiet hours; an alert of a broader scope says it, or said it until it was over, and WATCH has
+not said since that this one lasts."""
 Ended = Literal["", "recovered", "withdrawn", "silent", "speaking", "new_level", "dropped"]
 
 _ID_BYTES: Final = 8

@@ -129,7 +129,8 @@ class AlertBook:
                 self._end(verdict, "change", ended)
 
     def _hush(self, key: AlertKey) -> None:
-        if (alert := self._open.get(key)) and alert.figures is not None:
+        alert = self._open.get(key)
+        if alert is not None and alert.figures is not None and alert.held != "unconfirmed":
             self._hushed[key] = alert.figures
             self._changed["hushed", key] = None
 
@@ -144,7 +145,11 @@ class AlertBook:
         known = self._open.get(key)
         now = {"rule": verdict.rule, "scope": verdict.scope, "figures": verdict.figures, "back": None}
         if known is not None:
-            self._say("updated", replace(known, **now, well_ms=None))  # type: ignore[arg-type]  # mypy cannot tell keys
+            known = replace(known, **now, well_ms=None)  # type: ignore[arg-type]  # mypy cannot tell keys
+            if known.held == "unconfirmed":
+                self._tell(known, "released")
+            else:
+                self._say("updated", known)
             return
         began_ms = verdict.at_ms
         alert = Alert(
@@ -203,10 +208,19 @@ class AlertBook:
             self._ends.setdefault(alert.key, []).append(self.clock_ms)
         self._changed["ends", alert.key] = None
         self._close(alert, "resolved", ended)
-        for other in self._in_order(self._open):
-            held = self._open[other]
-            if held.inhibited_by == alert.alert_id:
-                self._tell(held, "released")
+        self._release(alert)
+
+    def _release(self, over: Alert) -> None:
+        """What a broader alert spoke for may have ended with it: people hear of it if WATCH says that it lasts."""
+        for key in self._in_order(self._open):
+            held = self._open[key]
+            if held.inhibited_by != over.alert_id:
+                continue
+            if broad := self._inhibitor(held):
+                self._say("held", replace(held, inhibited_by=broad.alert_id))
+            else:
+                self._say("held", replace(held, held="unconfirmed", inhibited_by=""))
+                self._release(held)  # and speaks for nobody either
 
     def _close(self, alert: Alert, change: Change, ended: Ended) -> None:
         over = replace(
@@ -285,7 +299,7 @@ def _due_ms(alert: Alert) -> int | None:
     """When something is to be done about an alert though nothing is heard of it."""
     if alert.state == "pending":
         return alert.began_ms + alert.rule.for_seconds * 1_000
-    waits = {"quiet": alert.quiet_until_ms, "inhibited": None, "": alert.repeat_ms}[alert.held]
+    waits = {"quiet": alert.quiet_until_ms, "": alert.repeat_ms}.get(alert.held)
     return min((due for due in (waits, _well_over_ms(alert)) if due is not None), default=None)
 
 

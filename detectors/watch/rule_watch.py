@@ -187,7 +187,10 @@ class RuleWatch:
     ) -> list[Said]:
         if submitted_ms is not None and breach.concerns(submitted_ms):
             return self._ended(scope, breach, breach.revise(value, 1, now_ms))
-        return self._ended(scope, breach, breach.see(value, now_ms))
+        seen = breach.see(value, now_ms)
+        if seen == "lasts":
+            return [Said("breach", scope, self._figures(breach, *breach.so_far()))]
+        return self._ended(scope, breach, seen)
 
     def _ended(self, scope: ScopeState, breach: Breach, end: End | None) -> list[Said]:
         if end is None:
@@ -216,15 +219,16 @@ class RuleWatch:
         levels = [method.level for method in methods if isinstance(method, EProcess)]
         return [method.build() for method in methods], levels[0] if levels else None
 
-    def _figures(self, breach: Breach | None) -> Figures | None:
+    def _figures(self, breach: Breach | None, level: float | None = None, answers: int | None = None) -> Figures | None:
+        """Of the finding, or of what was seen since."""
         if breach is None:
             return None
         return Figures(
             direction=breach.direction,
             baseline=breach.baseline,
-            level=breach.level,
+            level=breach.level if level is None else level,
             since_ms=max(breach.since_ms, 0),
-            answers=breach.answers,
+            answers=breach.answers if answers is None else answers,
             statistic=breach.statistic,
             threshold=breach.threshold,
             unit=self.metric.unit,

@@ -85,6 +85,8 @@ def test_what_holds_of_every_life(story: list[Verdict]) -> None:
             assert before != "resolved" or alert.revision == 1, "nothing rises from the dead"
             states[alert.alert_id] = alert.state
             firing[alert.alert_id] += transition.notice == "firing"
+            if transition.change == "released" and alert.rule.name != "night" and alert.rule.name != "all":
+                assert one.verdicts[0].kind == "breach", "what a broader one held is told when it is confirmed"
             ended[alert.alert_id] += transition.notice == "resolved"
         opened = book.open
         assert len({alert.key for alert in opened}) == len(opened)
