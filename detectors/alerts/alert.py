@@ -15,8 +15,8 @@ About = Literal["change", "no_data"]
 """What is wrong: the metric changed, or no values come."""
 State = Literal["pending", "firing", "resolved"]
 Held = Literal["", "quiet", "inhibited", "unconfirmed"]
-"""Why nobody was told yet: quiet hours; an alert of a broader scope says it, or said it until it was over, and WATCH has
-not said since that this one lasts."""
+"""Why nobody was told yet: quiet hours; an alert of a broader scope says it; or it said so until it was over, and WATCH
+has not said since that this one lasts."""
 Ended = Literal["", "recovered", "withdrawn", "silent", "speaking", "new_level", "dropped"]
 
 _ID_BYTES: Final = 8
