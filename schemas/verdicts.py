@@ -53,6 +53,8 @@ class Figures(_Wire):
     counted: str
     """What one value is, in the plural."""
     smallest_drop: Finite | None = None
+    seen_since_ms: Whole | None = None
+    """Of a breach that lasts: since when the values came that say so. None of one that is new."""
 
 
 class Verdict(_Wire):

@@ -71,6 +71,8 @@ class Alert:
     held: Held = ""
     inhibited_by: str = ""
     """Id of the broader alert, while held for it."""
+    released_ms: int | None = None
+    """When that was over, while unconfirmed."""
     quiet_until_ms: int | None = None
     """While held for quiet hours; None with it: they never end."""
     told: int = 0
@@ -128,8 +130,8 @@ def _figures(plain: dict[str, Any] | None) -> Figures | None:
 
 
 _PLAIN: Final = (
-    "state", "began_ms", "fired_ms", "resolved_ms", "ended", "held", "inhibited_by", "quiet_until_ms", "told",
-    "repeat_ms", "is_flapping", "well_ms", "revision",
+    "state", "began_ms", "fired_ms", "resolved_ms", "ended", "held", "inhibited_by", "released_ms", "quiet_until_ms",
+    "told", "repeat_ms", "is_flapping", "well_ms", "revision",
 )  # fmt: skip
 
 

@@ -146,7 +146,7 @@ class AlertBook:
         now = {"rule": verdict.rule, "scope": verdict.scope, "figures": verdict.figures, "back": None}
         if known is not None:
             known = replace(known, **now, well_ms=None)  # type: ignore[arg-type]  # mypy cannot tell keys
-            if known.held == "unconfirmed":
+            if known.held == "unconfirmed" and _is_confirmed(known):
                 self._tell(known, "released")
             else:
                 self._say("updated", known)
@@ -167,14 +167,14 @@ class AlertBook:
     def _tell(self, alert: Alert, change: Change) -> None:
         """Tell people that it fires, unless a broader alert does, or they are not to be woken."""
         if broad := self._inhibitor(alert):
-            alert = replace(alert, held="inhibited", inhibited_by=broad.alert_id, quiet_until_ms=None)
+            alert = replace(alert, held="inhibited", inhibited_by=broad.alert_id, released_ms=None, quiet_until_ms=None)
             self._say("held" if change == "released" else change, alert)
         elif is_quiet(alert.rule.schedule, self.clock_ms):
             until_ms = quiet_until_ms(alert.rule.schedule, self.clock_ms)
-            alert = replace(alert, held="quiet", inhibited_by="", quiet_until_ms=until_ms)
+            alert = replace(alert, held="quiet", inhibited_by="", released_ms=None, quiet_until_ms=until_ms)
             self._say("held" if change == "released" else change, alert)
         else:
-            alert = replace(alert, held="", inhibited_by="", quiet_until_ms=None, told=alert.told + 1)
+            alert = replace(alert, held="", inhibited_by="", released_ms=None, quiet_until_ms=None, told=alert.told + 1)
             self._say(change, replace(alert, repeat_ms=self.clock_ms + REPEAT_MS[alert.rule.severity]), "firing")
 
     def _repeat(self, alert: Alert) -> None:
@@ -219,13 +219,13 @@ class AlertBook:
             if broad := self._inhibitor(held):
                 self._say("held", replace(held, inhibited_by=broad.alert_id))
             else:
-                self._say("held", replace(held, held="unconfirmed", inhibited_by=""))
+                self._say("held", replace(held, held="unconfirmed", inhibited_by="", released_ms=self.clock_ms))
                 self._release(held)  # and speaks for nobody either
 
     def _close(self, alert: Alert, change: Change, ended: Ended) -> None:
         over = replace(
             alert, state="resolved", resolved_ms=self.clock_ms, ended=ended, held="", inhibited_by="",
-            quiet_until_ms=None, repeat_ms=None, well_ms=None, revision=alert.revision + 1,
+            released_ms=None, quiet_until_ms=None, repeat_ms=None, well_ms=None, revision=alert.revision + 1,
         )  # fmt: skip
         self._open.pop(alert.key, None)
         self._due.pop(alert.key, None)
@@ -286,6 +286,12 @@ class AlertBook:
                     self._ends[key] = kept
                 else:
                     del self._ends[key]
+
+
+def _is_confirmed(alert: Alert) -> bool:
+    """Whether the latest breach rests on values that came when no broader alert spoke for it any more."""
+    seen_ms = alert.figures.seen_since_ms if alert.figures is not None else None
+    return seen_ms is None or alert.released_ms is None or seen_ms >= alert.released_ms
 
 
 def _well_over_ms(alert: Alert) -> int | None:

@@ -52,6 +52,8 @@ class Breach:
     well_since_ms: int
     said_ms: int
     """When it was last said that it is bad."""
+    bad_since_ms: int = 0
+    """Since when the values came that said that it lasts."""
     evidence: float = 0.0
     """That all is well, in nats; of numbers their sum."""
     seen: int = 0
@@ -99,7 +101,7 @@ class Breach:
             return None
         if is_well:
             return "recovered"
-        self.evidence, self.seen, self.well_since_ms = 0.0, 0, now_ms
+        self.evidence, self.seen, self.bad_since_ms, self.well_since_ms = 0.0, 0, self.well_since_ms, now_ms
         if now_ms - self.said_ms < AGAIN_MS:
             return None
         self.said_ms = now_ms

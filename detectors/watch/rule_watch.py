@@ -189,7 +189,10 @@ class RuleWatch:
             return self._ended(scope, breach, breach.revise(value, 1, now_ms))
         seen = breach.see(value, now_ms)
         if seen == "lasts":
-            return [Said("breach", scope, self._figures(breach, *breach.so_far()))]
+            level, answers = breach.so_far()
+            figures = self._figures(breach)
+            now = {"level": level, "answers": answers, "seen_since_ms": max(breach.bad_since_ms, 0)}
+            return [Said("breach", scope, figures and figures.model_copy(update=now))]
         return self._ended(scope, breach, seen)
 
     def _ended(self, scope: ScopeState, breach: Breach, end: End | None) -> list[Said]:
@@ -219,16 +222,15 @@ class RuleWatch:
         levels = [method.level for method in methods if isinstance(method, EProcess)]
         return [method.build() for method in methods], levels[0] if levels else None
 
-    def _figures(self, breach: Breach | None, level: float | None = None, answers: int | None = None) -> Figures | None:
-        """Of the finding, or of what was seen since."""
+    def _figures(self, breach: Breach | None) -> Figures | None:
         if breach is None:
             return None
         return Figures(
             direction=breach.direction,
             baseline=breach.baseline,
-            level=breach.level if level is None else level,
+            level=breach.level,
             since_ms=max(breach.since_ms, 0),
-            answers=breach.answers if answers is None else answers,
+            answers=breach.answers,
             statistic=breach.statistic,
             threshold=breach.threshold,
             unit=self.metric.unit,

@@ -28,9 +28,11 @@ class Story:
         self.rule = of or rule()
         self._number = 0
 
-    def say(self, kind: VerdictKind, at: int, of: Rule | None = None, on: Any = None) -> list[Transition]:
+    def say(
+        self, kind: VerdictKind, at: int, of: Rule | None = None, on: Any = None, seen_since: int | None = None
+    ) -> list[Transition]:
         self._number += 1
-        return self.book.take(batch(verdict(self._number, kind, at, of or self.rule, on)))
+        return self.book.take(batch(verdict(self._number, kind, at, of or self.rule, on, seen_since=seen_since)))
 
     def wait(self, clock: int) -> list[Transition]:
         return self.book.take(batch(clock=clock))
@@ -250,7 +252,10 @@ class TestInhibition:
     def test_what_it_held_is_told_when_it_is_confirmed(self) -> None:
         story = self.held()
         assert story.wait(T0 + 2 * DAY) == [], "it may be over, too"
-        (told,) = story.say("breach", T0 + 2 * DAY + HOUR, self.LABELER, scope("labeler"))
+        before, after = T0 + HOUR - 1, T0 + HOUR
+        old = story.say("breach", T0 + 2 * DAY, self.LABELER, scope("labeler"), before)
+        assert brief(old) == [("updated", None)], "of values that came while the broader alert still spoke"
+        (told,) = story.say("breach", T0 + 2 * DAY + HOUR, self.LABELER, scope("labeler"), after)
         assert (told.change, told.notice, told.alert.held) == ("released", "firing", "")
         assert (told.alert.began_ms, told.alert.told) == (T0 + MINUTE, 1)
         assert brief(story.say("breach", T0 + 3 * DAY, self.LABELER, scope("labeler"))[-1:]) == [("updated", None)]

@@ -116,6 +116,9 @@ class TestEnd:
         first, latest = verdicts[0].figures, verdicts[-1].figures
         assert first is not None
         assert latest is not None
+        assert first.seen_since_ms is None
+        assert latest.seen_since_ms is not None
+        assert verdicts[-2].at_ms <= latest.seen_since_ms < verdicts[-1].at_ms, "by what came since"
         assert (latest.since_ms, latest.baseline) == (first.since_ms, first.baseline)
         assert latest.answers == pytest.approx((verdicts[-1].at_ms - latest.since_ms) / MINUTE_MS + 1, abs=1)
         assert latest.level == pytest.approx(2 / 3, abs=0.01), "of all answers since it fell"
