@@ -31,7 +31,8 @@ def stories(draw: st.DrawFn) -> list[Verdict]:
     for number in range(1, draw(st.integers(1, 25)) + 1):
         at += draw(st.integers(0, 90)) * MINUTE
         of, on = draw(st.sampled_from(RULES))
-        found.append(verdict(number, draw(st.sampled_from(KINDS)), at, of, on))  # type: ignore[arg-type]  # a kind
+        seen_since = draw(st.none() | st.integers(T0, at))
+        found.append(verdict(number, draw(st.sampled_from(KINDS)), at, of, on, seen_since=seen_since))  # type: ignore[arg-type]  # a kind
     return found
 
 
