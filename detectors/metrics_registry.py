@@ -50,6 +50,8 @@ class Metric:
     """Where they are not those of the law."""
     columns: tuple[str, str] | None = None
     """Columns of the volumes (`Volumes`) that hold how many were counted, and how many of them are 1."""
+    spread: float = 1.0
+    """How many times as much as counts of independent answers those of a scope vary while all is well."""
 
     @property
     def suits(self) -> tuple[MethodName, ...]:
@@ -67,10 +69,12 @@ def _answers(
     columns: tuple[str, str] | None = None,
     *,
     scopes: tuple[Kind, ...] = KINDS,
+    spread: float = 1.0,
 ) -> Metric:
     return Metric(
-        name, "share", 0.0, 1.0, "answers", "answers", bad, counted, smallest_drop, level, meaning, scopes, (), columns
-    )
+        name, "share", 0.0, 1.0, "answers", "answers", bad, counted, smallest_drop, level, meaning, scopes, (), columns,
+        spread,
+    )  # fmt: skip
 
 
 _ALL: Final = (
@@ -82,7 +86,7 @@ _ALL: Final = (
     _answers(
         "consensus_agreement", "down", "answers", 0.85, 0.1,
         "Share of answers that are what was believed of the task before they came.",
-        ("compared", "agreed"),
+        ("compared", "agreed"), spread=1.5,
     ),
     Metric(
         "krippendorff_alpha", "alpha", -1.0, 1.0, "hours", "numbers", "down", "hours", None, None,
@@ -180,6 +184,15 @@ def _range(metric: Metric) -> str:
     return f"{metric.low:g} and more" if math.isinf(metric.high) else f"{metric.low:g} to {metric.high:g}"
 
 
+def _spreads() -> list[str]:
+    named = ", ".join(f"`{metric.name}` {metric.spread:g}" for metric in METRICS.values() if metric.spread > 1.0)
+    return [
+        "- **Spread**: how many times as much as counts of independent answers those of an hour vary while all is",
+        f"  well, since crews, peers and tasks change: {named}, others 1. E-processes ask for",
+        "  as many times the evidence.",
+    ]
+
+
 def to_markdown() -> str:
     """The text of ``docs/quality-metrics.md``."""
     lines = [
@@ -205,6 +218,7 @@ def to_markdown() -> str:
         "  *minutes* are those of the stream's own clock.",
         "- **Bad is**: the `direction` of a rule that says none. Both: two detectors, which share the budget.",
         "- **Drop**: `smallest_drop` of a rule that says none. `seasonal` and `kswin` look at deviations instead.",
+        *_spreads(),
         "- **Methods**: [detectors.md](detectors.md) says what each promises. The first one is the one to take.",
     ]
     return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ from scipy.special import bdtr
 
 from detectors.change import calibrate, river_table
 from detectors.change.budget import average_run_length
-from detectors.change.e_process import Learning
+from detectors.change.e_process import EProcess, Learning
 from detectors.change.finding import Direction, Method
 from detectors.change.fleet import fleet_of, run_lengths
 from detectors.change.seasonal import Seasonal
@@ -136,7 +136,20 @@ def _one(
         is_counted = METRICS[rule.metric].law == "answers"
         run_length = _fixed_arl(rule, direction, level.value) if level and is_counted else None
         return Detecting(FixedThreshold(rule.limit, rule.min_count, direction), direction, run_length)
-    return Detecting(_method(rule, direction, arl, level, generator, at_once), direction, arl)
+    method = _method(rule, direction, arl, level, generator, at_once)
+    return Detecting(_allowing(method, METRICS[rule.metric].spread), direction, arl)
+
+
+def _allowing(method: Method, spread: float) -> Method:
+    """What a method asks for where counts vary ``spread`` times as much as those of independent answers.
+
+    The log of the bets' gain is a random walk that falls while all is well, and reaches b with a chance of exp(-c b),
+    where c is twice its drift by its variance (D. Siegmund, *Sequential Analysis*, 1985, chapter 8). More variance for
+    the same drift makes c smaller by the spread, which as many times the b makes up for.
+    """
+    if not isinstance(method, EProcess) or spread == 1.0:
+        return method
+    return replace(method, threshold=float(f"{method.threshold**spread:.3g}"))
 
 
 def _method(

@@ -12,7 +12,8 @@ from schemas.scope import Kind
 from schemas.thresholds import Rule
 
 VerdictKind = Literal["breach", "recovered", "withdrawn", "silent", "speaking", "new_level", "dropped"]
-"""breach: a change was found. recovered: the metric is back. withdrawn: late data say that there was no change.
+"""breach: a change was found; of a scope in breach, that it lasts: once an hour at most, with all values since the
+change. recovered: the metric is back. withdrawn: late data say that there was no change.
 silent, speaking: no values come any more, or again. new_level: breached for so long that it is the level now.
 dropped: the rule was changed or removed."""
 
@@ -52,6 +53,8 @@ class Figures(_Wire):
     counted: str
     """What one value is, in the plural."""
     smallest_drop: Finite | None = None
+    seen_since_ms: Whole | None = None
+    """Of a breach that lasts: since when the values came that say so. None of one that is new."""
 
 
 class Verdict(_Wire):

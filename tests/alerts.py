@@ -46,6 +46,7 @@ def verdict(
     of: Rule | None = None,
     on: VerdictScope | None = None,
     level: float = 0.8,
+    seen_since: int | None = None,
 ) -> Verdict:
     is_silence = kind in ("silent", "speaking")
     return Verdict(
@@ -54,7 +55,7 @@ def verdict(
         at_ms=at,
         rule=of or rule(),
         scope=on or scope(),
-        figures=None if is_silence else figures(level),
+        figures=None if is_silence else figures(level, seen_since_ms=seen_since),
     )
 
 

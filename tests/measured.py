@@ -101,6 +101,21 @@ def told(watch: Watch, answers: Iterable[Answer], **fields: Any) -> list[Verdict
     return [verdict for one in answers for verdict in watch.take(batch([one], **fields))]
 
 
+def first_said(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Verdicts, without those that say of a breach that it lasts."""
+    bad, found = set[tuple[str, str]](), list[Verdict]()
+    for one in verdicts:
+        key = (one.rule.name, one.scope.model_dump_json(exclude={"vendor_id"} if one.scope.labeler_id else None))
+        if one.kind == "breach" and key in bad:
+            continue
+        if one.kind == "breach":
+            bad.add(key)
+        elif one.kind not in ("silent", "speaking"):
+            bad.discard(key)
+        found.append(one)
+    return found
+
+
 def kinds(verdicts: Iterable[Verdict]) -> list[str]:
-    """Kinds of verdicts."""
-    return [one.kind for one in verdicts]
+    """Kinds of verdicts, without those that say of a breach that it lasts."""
+    return [one.kind for one in first_said(verdicts)]

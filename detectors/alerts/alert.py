@@ -14,8 +14,9 @@ from schemas.verdicts import Figures, Verdict, VerdictScope
 About = Literal["change", "no_data"]
 """What is wrong: the metric changed, or no values come."""
 State = Literal["pending", "firing", "resolved"]
-Held = Literal["", "quiet", "inhibited"]
-"""Why nobody was told yet: quiet hours, or an alert of a broader scope says it."""
+Held = Literal["", "quiet", "inhibited", "unconfirmed"]
+"""Why nobody was told yet: quiet hours; an alert of a broader scope says it; or it said so until it was over, and WATCH
+has not said since that this one lasts."""
 Ended = Literal["", "recovered", "withdrawn", "silent", "speaking", "new_level", "dropped"]
 
 _ID_BYTES: Final = 8
@@ -70,6 +71,8 @@ class Alert:
     held: Held = ""
     inhibited_by: str = ""
     """Id of the broader alert, while held for it."""
+    released_ms: int | None = None
+    """When that was over, while unconfirmed."""
     quiet_until_ms: int | None = None
     """While held for quiet hours; None with it: they never end."""
     told: int = 0
@@ -127,8 +130,8 @@ def _figures(plain: dict[str, Any] | None) -> Figures | None:
 
 
 _PLAIN: Final = (
-    "state", "began_ms", "fired_ms", "resolved_ms", "ended", "held", "inhibited_by", "quiet_until_ms", "told",
-    "repeat_ms", "is_flapping", "well_ms", "revision",
+    "state", "began_ms", "fired_ms", "resolved_ms", "ended", "held", "inhibited_by", "released_ms", "quiet_until_ms",
+    "told", "repeat_ms", "is_flapping", "well_ms", "revision",
 )  # fmt: skip
 
 

@@ -129,7 +129,8 @@ class AlertBook:
                 self._end(verdict, "change", ended)
 
     def _hush(self, key: AlertKey) -> None:
-        if (alert := self._open.get(key)) and alert.figures is not None:
+        alert = self._open.get(key)
+        if alert is not None and alert.figures is not None and alert.held != "unconfirmed":
             self._hushed[key] = alert.figures
             self._changed["hushed", key] = None
 
@@ -144,7 +145,11 @@ class AlertBook:
         known = self._open.get(key)
         now = {"rule": verdict.rule, "scope": verdict.scope, "figures": verdict.figures, "back": None}
         if known is not None:
-            self._say("updated", replace(known, **now, well_ms=None))  # type: ignore[arg-type]  # mypy cannot tell keys
+            known = replace(known, **now, well_ms=None)  # type: ignore[arg-type]  # mypy cannot tell keys
+            if known.held == "unconfirmed" and _is_confirmed(known):
+                self._tell(known, "released")
+            else:
+                self._say("updated", known)
             return
         began_ms = verdict.at_ms
         alert = Alert(
@@ -162,14 +167,14 @@ class AlertBook:
     def _tell(self, alert: Alert, change: Change) -> None:
         """Tell people that it fires, unless a broader alert does, or they are not to be woken."""
         if broad := self._inhibitor(alert):
-            alert = replace(alert, held="inhibited", inhibited_by=broad.alert_id, quiet_until_ms=None)
+            alert = replace(alert, held="inhibited", inhibited_by=broad.alert_id, released_ms=None, quiet_until_ms=None)
             self._say("held" if change == "released" else change, alert)
         elif is_quiet(alert.rule.schedule, self.clock_ms):
             until_ms = quiet_until_ms(alert.rule.schedule, self.clock_ms)
-            alert = replace(alert, held="quiet", inhibited_by="", quiet_until_ms=until_ms)
+            alert = replace(alert, held="quiet", inhibited_by="", released_ms=None, quiet_until_ms=until_ms)
             self._say("held" if change == "released" else change, alert)
         else:
-            alert = replace(alert, held="", inhibited_by="", quiet_until_ms=None, told=alert.told + 1)
+            alert = replace(alert, held="", inhibited_by="", released_ms=None, quiet_until_ms=None, told=alert.told + 1)
             self._say(change, replace(alert, repeat_ms=self.clock_ms + REPEAT_MS[alert.rule.severity]), "firing")
 
     def _repeat(self, alert: Alert) -> None:
@@ -203,15 +208,24 @@ class AlertBook:
             self._ends.setdefault(alert.key, []).append(self.clock_ms)
         self._changed["ends", alert.key] = None
         self._close(alert, "resolved", ended)
-        for other in self._in_order(self._open):
-            held = self._open[other]
-            if held.inhibited_by == alert.alert_id:
-                self._tell(held, "released")
+        self._release(alert)
+
+    def _release(self, over: Alert) -> None:
+        """What a broader alert spoke for may have ended with it: people hear of it if WATCH says that it lasts."""
+        for key in self._in_order(self._open):
+            held = self._open[key]
+            if held.inhibited_by != over.alert_id:
+                continue
+            if broad := self._inhibitor(held):
+                self._say("held", replace(held, inhibited_by=broad.alert_id))
+            else:
+                self._say("held", replace(held, held="unconfirmed", inhibited_by="", released_ms=self.clock_ms))
+                self._release(held)  # and speaks for nobody either
 
     def _close(self, alert: Alert, change: Change, ended: Ended) -> None:
         over = replace(
             alert, state="resolved", resolved_ms=self.clock_ms, ended=ended, held="", inhibited_by="",
-            quiet_until_ms=None, repeat_ms=None, well_ms=None, revision=alert.revision + 1,
+            released_ms=None, quiet_until_ms=None, repeat_ms=None, well_ms=None, revision=alert.revision + 1,
         )  # fmt: skip
         self._open.pop(alert.key, None)
         self._due.pop(alert.key, None)
@@ -274,6 +288,12 @@ class AlertBook:
                     del self._ends[key]
 
 
+def _is_confirmed(alert: Alert) -> bool:
+    """Whether the latest breach rests on values that came when no broader alert spoke for it any more."""
+    seen_ms = alert.figures.seen_since_ms if alert.figures is not None else None
+    return seen_ms is None or alert.released_ms is None or seen_ms >= alert.released_ms
+
+
 def _well_over_ms(alert: Alert) -> int | None:
     """When a flapping alert has been well for long enough."""
     if not alert.is_flapping or alert.well_ms is None:
@@ -285,7 +305,7 @@ def _due_ms(alert: Alert) -> int | None:
     """When something is to be done about an alert though nothing is heard of it."""
     if alert.state == "pending":
         return alert.began_ms + alert.rule.for_seconds * 1_000
-    waits = {"quiet": alert.quiet_until_ms, "inhibited": None, "": alert.repeat_ms}[alert.held]
+    waits = {"quiet": alert.quiet_until_ms, "": alert.repeat_ms}.get(alert.held)
     return min((due for due in (waits, _well_over_ms(alert)) if due is not None), default=None)
 
 

@@ -43,11 +43,11 @@ def is_broader(broad: VerdictScope, narrow: VerdictScope) -> bool:
 def inhibits(broad: Alert, narrow: Alert) -> bool:
     """Whether people need not hear of ``narrow`` while ``broad`` fires: the same kind of trouble, at least as severe.
 
-    One that quiet hours hold back inhibits nothing: nobody would be told at all.
+    One that quiet hours hold back, or that waits to be confirmed, inhibits nothing: nobody would be told at all.
     """
     return (
         broad.state == "firing"
-        and broad.held != "quiet"
+        and broad.held not in ("quiet", "unconfirmed")
         and broad.family == narrow.family
         and _RANK[broad.rule.severity] >= _RANK[narrow.rule.severity]
         and is_broader(broad.scope, narrow.scope)

@@ -16,6 +16,8 @@ MOST: Final = 2.0 * SURE
 LONGEST_MS: Final = 14 * 86_400_000
 #: Late data may take back what was found within so long.
 REVISED_MS: Final = 86_400_000
+#: That it lasts is not said again before.
+AGAIN_MS: Final = 3_600_000
 _NEAREST: Final = 0.01
 
 End = Literal["recovered", "withdrawn", "new_level"]
@@ -26,8 +28,8 @@ class Breach:
     """A change that was found in one scope, and what has been seen since.
 
     Shares are watched by the likelihood ratio of the level before against the smallest drop from it (A. Wald,
-    *Sequential tests of statistical hypotheses*, 1945): when it speaks for the drop, the watch begins anew. Other
-    numbers are back when their mean is nearer to the level before than to the one that was found.
+    *Sequential tests of statistical hypotheses*, 1945): when it speaks for the drop, the breach lasts, and the watch
+    begins anew. Other numbers are back when their mean is nearer to the level before than to the one that was found.
 
     >>> finding = Finding(0, "down", 4_300.0, 4_270.0, 0.92, 0.70, since_ms=-60_000, answers=40)
     >>> breach = Breach.of(finding, drop=0.1, resolve_after_ms=1_800_000)
@@ -48,9 +50,18 @@ class Breach:
     """Smallest drop of a share; None for other numbers."""
     resolve_after_ms: int
     well_since_ms: int
+    said_ms: int
+    """When it was last said that it is bad."""
+    bad_since_ms: int = 0
+    """Since when the values came that said that it lasts."""
     evidence: float = 0.0
     """That all is well, in nats; of numbers their sum."""
     seen: int = 0
+    """Values since the watch began anew."""
+    total: float = 0.0
+    """Sum of all values since the finding."""
+    taken: int = 0
+    """Their number."""
     late_sum: float = 0.0
     late_seen: int = 0
     is_limit: bool = False
@@ -71,15 +82,35 @@ class Breach:
             drop=drop,
             resolve_after_ms=resolve_after_ms,
             well_since_ms=finding.at_ms,
+            said_ms=finding.at_ms,
             is_limit=is_limit,
         )
 
-    def see(self, value: float, now_ms: int) -> End | None:
-        """Take a value that came after the finding; how the breach ends, if it does."""
+    def see(self, value: float, now_ms: int) -> End | Literal["lasts"] | None:
+        """Take a value that came after the finding: how the breach ends, or that it lasts, where that is known by now.
+
+        That it lasts is said once an hour at most.
+        """
         if now_ms - self.at_ms >= LONGEST_MS:
             return "new_level"
+        self.total += value
+        self.taken += 1
+        self.seen += 1
         is_well = self._see_share(value, now_ms) if self.drop is not None else self._see_number(value, now_ms)
-        return "recovered" if is_well else None
+        if is_well is None:
+            return None
+        if is_well:
+            return "recovered"
+        self.evidence, self.seen, self.bad_since_ms, self.well_since_ms = 0.0, 0, self.well_since_ms, now_ms
+        if now_ms - self.said_ms < AGAIN_MS:
+            return None
+        self.said_ms = now_ms
+        return "lasts"
+
+    def so_far(self) -> tuple[float, int]:
+        """Mean and number of all values since the change."""
+        seen = self.answers + self.late_seen + self.taken
+        return (self.level * self.answers + self.late_sum + self.total) / max(seen, 1), seen
 
     def revise(self, change: float, more: int, now_ms: int) -> End | None:
         """Take late news of the values that made the finding: their sum changes, and perhaps their number."""
@@ -95,25 +126,22 @@ class Breach:
         """Whether a late value is of the time that the finding is about."""
         return self.since_ms <= submitted_ms <= self.at_ms
 
-    def _see_share(self, value: float, now_ms: int) -> bool:
+    def _see_share(self, value: float, now_ms: int) -> bool | None:
+        """Whether all is well; None while it is not known."""
         assert self.drop is not None
         fallen = self.baseline - self.drop if self.direction == "down" else self.baseline + self.drop
         before, after = _inside(self.baseline), _inside(fallen)
         self.evidence += value * math.log(before / after) + (1.0 - value) * math.log((1.0 - before) / (1.0 - after))
-        self.seen += 1
         if self.evidence <= -SURE:
-            self.evidence, self.seen, self.well_since_ms = 0.0, 0, now_ms
-        self.evidence = min(self.evidence, MOST)
-        return self.evidence >= SURE and now_ms - self.well_since_ms >= self.resolve_after_ms
-
-    def _see_number(self, value: float, now_ms: int) -> bool:
-        self.evidence += value
-        self.seen += 1
-        if now_ms - self.well_since_ms < self.resolve_after_ms:
             return False
-        mean = self.evidence / self.seen
-        self.evidence, self.seen, self.well_since_ms = 0.0, 0, now_ms
-        return self._is_nearer_before(mean)
+        self.evidence = min(self.evidence, MOST)
+        return True if self.evidence >= SURE and now_ms - self.well_since_ms >= self.resolve_after_ms else None
+
+    def _see_number(self, value: float, now_ms: int) -> bool | None:
+        self.evidence += value
+        if now_ms - self.well_since_ms < self.resolve_after_ms:
+            return None
+        return self._is_nearer_before(self.evidence / self.seen)
 
     def _is_nearer_before(self, mean: float) -> bool:
         edge = self.baseline if self.is_limit else (self.baseline + self.level) / 2.0

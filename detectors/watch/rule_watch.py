@@ -187,7 +187,13 @@ class RuleWatch:
     ) -> list[Said]:
         if submitted_ms is not None and breach.concerns(submitted_ms):
             return self._ended(scope, breach, breach.revise(value, 1, now_ms))
-        return self._ended(scope, breach, breach.see(value, now_ms))
+        seen = breach.see(value, now_ms)
+        if seen == "lasts":
+            level, answers = breach.so_far()
+            figures = self._figures(breach)
+            now = {"level": level, "answers": answers, "seen_since_ms": max(breach.bad_since_ms, 0)}
+            return [Said("breach", scope, figures and figures.model_copy(update=now))]
+        return self._ended(scope, breach, seen)
 
     def _ended(self, scope: ScopeState, breach: Breach, end: End | None) -> list[Said]:
         if end is None:

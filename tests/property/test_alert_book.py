@@ -31,7 +31,8 @@ def stories(draw: st.DrawFn) -> list[Verdict]:
     for number in range(1, draw(st.integers(1, 25)) + 1):
         at += draw(st.integers(0, 90)) * MINUTE
         of, on = draw(st.sampled_from(RULES))
-        found.append(verdict(number, draw(st.sampled_from(KINDS)), at, of, on))  # type: ignore[arg-type]  # a kind
+        seen_since = draw(st.none() | st.integers(T0, at))
+        found.append(verdict(number, draw(st.sampled_from(KINDS)), at, of, on, seen_since=seen_since))  # type: ignore[arg-type]  # a kind
     return found
 
 
@@ -85,6 +86,8 @@ def test_what_holds_of_every_life(story: list[Verdict]) -> None:
             assert before != "resolved" or alert.revision == 1, "nothing rises from the dead"
             states[alert.alert_id] = alert.state
             firing[alert.alert_id] += transition.notice == "firing"
+            if transition.change == "released" and alert.rule.name != "night" and alert.rule.name != "all":
+                assert one.verdicts[0].kind == "breach", "what a broader one held is told when it is confirmed"
             ended[alert.alert_id] += transition.notice == "resolved"
         opened = book.open
         assert len({alert.key for alert in opened}) == len(opened)

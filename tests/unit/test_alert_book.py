@@ -28,9 +28,11 @@ class Story:
         self.rule = of or rule()
         self._number = 0
 
-    def say(self, kind: VerdictKind, at: int, of: Rule | None = None, on: Any = None) -> list[Transition]:
+    def say(
+        self, kind: VerdictKind, at: int, of: Rule | None = None, on: Any = None, seen_since: int | None = None
+    ) -> list[Transition]:
         self._number += 1
-        return self.book.take(batch(verdict(self._number, kind, at, of or self.rule, on)))
+        return self.book.take(batch(verdict(self._number, kind, at, of or self.rule, on, seen_since=seen_since)))
 
     def wait(self, clock: int) -> list[Transition]:
         return self.book.take(batch(clock=clock))
@@ -236,10 +238,64 @@ class TestInhibition:
         (held,) = story.say("breach", T0 + MINUTE, self.LABELER, scope("labeler"))
         assert (held.change, held.notice, held.alert.held) == ("fired", None, "inhibited")
         assert held.alert.inhibited_by == next(a.alert_id for a in story.book.open if a.rule == self.VENDOR)
-        assert brief(story.say("recovered", T0 + HOUR, self.VENDOR)) == [
-            ("resolved", "resolved"),
-            ("released", "firing"),
-        ]
+
+    def held(self) -> Story:
+        """The vendor's alert is over; a labeler's that it held is not, as far as anybody knows."""
+        story = Story()
+        story.say("breach", T0, self.VENDOR)
+        story.say("breach", T0 + MINUTE, self.LABELER, scope("labeler"))
+        ended = story.say("recovered", T0 + HOUR, self.VENDOR)
+        assert brief(ended) == [("resolved", "resolved"), ("held", None)]
+        assert (only(story.book).held, only(story.book).inhibited_by) == ("unconfirmed", "")
+        return story
+
+    def test_what_it_held_is_told_when_it_is_confirmed(self) -> None:
+        story = self.held()
+        assert story.wait(T0 + 2 * DAY) == [], "it may be over, too"
+        before, after = T0 + HOUR - 1, T0 + HOUR
+        old = story.say("breach", T0 + 2 * DAY, self.LABELER, scope("labeler"), before)
+        assert brief(old) == [("updated", None)], "of values that came while the broader alert still spoke"
+        (told,) = story.say("breach", T0 + 2 * DAY + HOUR, self.LABELER, scope("labeler"), after)
+        assert (told.change, told.notice, told.alert.held) == ("released", "firing", "")
+        assert (told.alert.began_ms, told.alert.told) == (T0 + MINUTE, 1)
+        assert brief(story.say("breach", T0 + 3 * DAY, self.LABELER, scope("labeler"))[-1:]) == [("updated", None)]
+
+    @pytest.mark.parametrize("kind", ["recovered", "withdrawn", "new_level", "dropped"])
+    def test_what_it_held_ends_without_a_word(self, kind: VerdictKind) -> None:
+        assert brief(self.held().say(kind, T0 + 2 * HOUR, self.LABELER, scope("labeler"))) == [("resolved", None)]
+
+    def test_what_is_not_confirmed_is_held_anew_by_another(self) -> None:
+        story = self.held()
+        story.say("breach", T0 + 2 * HOUR, self.VENDOR)
+        (still,) = story.say("breach", T0 + 3 * HOUR, self.LABELER, scope("labeler"))
+        assert (still.change, still.notice, still.alert.held) == ("held", None, "inhibited")
+
+    def test_what_is_not_confirmed_holds_nothing(self) -> None:
+        story = Story()
+        story.say("breach", T0, self.VENDOR, scope("all"))
+        story.say("breach", T0 + MINUTE, self.VENDOR)
+        story.say("recovered", T0 + HOUR, self.VENDOR, scope("all"))
+        (told,) = story.say("breach", T0 + 2 * HOUR, self.LABELER, scope("labeler"))
+        assert (told.notice, told.alert.held) == ("firing", "")
+
+    def test_held_by_the_next_broader_one_where_there_is_one(self) -> None:
+        story = Story()
+        everything, labeler = scope("all"), scope("labeler")
+        story.say("breach", T0, self.VENDOR)
+        story.say("breach", T0 + MINUTE, self.VENDOR, everything)
+        story.say("breach", T0 + 2 * MINUTE, self.LABELER, labeler)
+        story.say("recovered", T0 + HOUR, self.VENDOR, everything)
+        (vendor,) = (one for one in story.book.open if one.scope.kind == "vendor")
+        (held,) = (one for one in story.book.open if one.scope.kind == "labeler")
+        assert (held.held, held.inhibited_by) == ("inhibited", vendor.alert_id)
+
+    def test_silence_ends_what_is_not_confirmed_for_good(self) -> None:
+        story, quiet = Story(), rule("labeler-gold", no_data="ok")
+        story.say("breach", T0, self.VENDOR)
+        story.say("breach", T0 + MINUTE, quiet, scope("labeler"))
+        story.say("recovered", T0 + HOUR, self.VENDOR)
+        assert brief(story.say("silent", T0 + 2 * HOUR, quiet, scope("labeler"))) == [("resolved", None)]
+        assert story.say("speaking", T0 + 3 * HOUR, quiet, scope("labeler")) == []
 
     def test_what_is_over_before_the_broader_one_is_never_told(self) -> None:
         story = Story()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from detectors.change.e_process import EProcess
 from detectors.change.seasonal import Seasonal
 from detectors.change.threshold import FixedThreshold
+from detectors.metrics_registry import METRICS
 from detectors.rule_method import (
     LEAST_ARL,
     CannotPlanError,
@@ -120,6 +122,22 @@ def test_levels_are_stated_or_measured_or_usual() -> None:
     assert level_of(rule(smallest_drop=0.3), measured=0.1) == Level(0.315, False)
     (found,) = made(rule(), per_week=500, measured=1.0)
     assert isinstance(found.method, EProcess)
+
+
+@pytest.mark.parametrize("method", ["e_sr", "e_sr_guaranteed", "e_cusum"])
+def test_metrics_whose_counts_vary_more_ask_for_more_evidence(method: str) -> None:
+    def threshold(metric: str) -> float:
+        said = {"name": "a", "metric": metric, "method": method, "level": 0.85, "smallest_drop": 0.1}
+        (found,) = detecting(Rule.model_validate(said), 5_000, np.random.default_rng(1))
+        assert isinstance(found.method, EProcess)
+        assert found.arl == 5_000, "the promise is the same"
+        return found.method.threshold
+
+    spread = METRICS["consensus_agreement"].spread
+    assert spread > METRICS["gold_accuracy"].spread == 1.0
+    assert math.log(threshold("consensus_agreement")) == pytest.approx(
+        spread * math.log(threshold("gold_accuracy")), 1e-3
+    )
 
 
 def test_a_larger_drop_is_seen_sooner() -> None:
