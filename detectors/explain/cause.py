@@ -29,8 +29,12 @@ MIN_NATS: Final = 2.0
 """Evidence that must be left when the choice is paid for: odds of seven to one."""
 MIN_SHARE: Final = 0.1
 """Of the change: what explains less is no cause of it, however sure."""
+INVERTED: Final = 0.5
+"""Of the answers, that are wrong where the two classes of a task are swapped: carelessness does not go below chance."""
 ONE_VENDOR: Final = 0.9
 """Share of the information from which on a vendor's change is not called everyone's."""
+KNOWN: Final = 0.9
+"""`Spread.expected_share` from which on answers are enough to see how even a change is."""
 CONTAINED: Final = 0.8
 """What an even group must explain, of what the labelers named do, to stand for them."""
 
@@ -138,9 +142,10 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
     one_vendor = len({stratum.person[1] for stratum in cells.strata}) == 1
     one_task_type = len({stratum.task_type for stratum in cells.strata}) == 1
     people = len({stratum.person for stratum in cells.strata})
+    two_classes = _of_two_classes(cells)
     found: list[Candidate] = []
     for scope, of_person in tallies.items():
-        if _repeats(scope, one_vendor, one_task_type):
+        if _repeats(scope, one_vendor, one_task_type) or (scope.task_type in two_classes and _is_any_fall(cells, scope)):
             continue
         one_vendors = not one_vendor and _is_one_vendors(scope, of_person)
         cost = price + math.log(kinds[_kind(scope)])
@@ -152,7 +157,7 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
             found += _labelers(cells, scope, of_person, cost + math.log(people), spread)
     found = [candidate for candidate in found if candidate.share >= MIN_SHARE]
     found.sort(key=lambda candidate: (-candidate.nats, str(candidate.scope)))
-    return _prefer_even(found)
+    return _prefer_even(found, tallies)
 
 
 def _labelers(
@@ -212,7 +217,7 @@ def _is_one_vendors(scope: Scope, of_person: dict[Person, Tally]) -> bool:
     return max(known.values()) > ONE_VENDOR * math.fsum(known.values())
 
 
-def _prefer_even(found: list[Candidate]) -> list[Candidate]:
+def _prefer_even(found: list[Candidate], tallies: Tallies) -> list[Candidate]:
     """With much data labelers differ beyond doubt, and still it may be all of a vendor: then the vendor is named."""
     if found and found[0].scope.verdict is Verdict.LABELERS:
         best = found[0]
@@ -221,9 +226,39 @@ def _prefer_even(found: list[Candidate]) -> list[Candidate]:
                 group.scope.verdict is not Verdict.LABELERS
                 and group.share >= CONTAINED * best.share
                 and group.nats >= best.nats / 2
+                and _is_known_even(group, best, tallies)
             ):
                 return [group, *found[:position], *found[position + 1 :]]
     return found
+
+
+def _is_known_even(group: Candidate, best: Candidate, tallies: Tallies) -> bool:
+    """Of few answers nobody can say how even a change is: then the others must have changed, too, beyond chance."""
+    if group.spread.expected_share >= KNOWN:
+        return True
+    labelers = set(best.labelers)
+    others = (tally for person, tally in tallies[group.scope].items() if person not in labelers)
+    return tally_sum(others).nats >= MIN_NATS
+
+
+def _of_two_classes(cells: Cells) -> set[str]:
+    """Task types that have no third class."""
+    classes: dict[str, set[str]] = defaultdict(set)
+    for stratum in cells.strata:
+        if stratum.true_class:
+            classes[stratum.task_type] |= {stratum.true_class, *stratum.before.wrong, *stratum.after.wrong}
+    return {task_type for task_type, names in classes.items() if len(names) == 2}
+
+
+def _is_any_fall(cells: Cells, scope: Scope) -> bool:
+    """Whether a pair says no more than that answers are wrong: of two classes every wrong answer is the other one."""
+    if scope.answer is None:
+        return False
+    after = Sums()
+    for stratum in cells.strata:
+        if scope.holds(stratum):
+            after.merge(stratum.after.sums)
+    return after.n - after.value <= INVERTED * after.n
 
 
 def value_tallies(cells: Cells, dimension: Dimension) -> dict[str, Tally]:
