@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -37,6 +37,12 @@ KNOWN: Final = 0.9
 """`Spread.expected_share` from which on answers are enough to see how even a change is."""
 CONTAINED: Final = 0.8
 """What an even group must explain, of what the labelers named do, to stand for them."""
+
+
+_CHANGED: Final = tuple(part / 20 for part in range(21))
+"""Shares of the labelers that may have changed."""
+_MOST_NATS: Final = 500.0
+"""That a float's exponential can hold."""
 
 
 class Verdict(StrEnum):
@@ -143,6 +149,11 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
     one_task_type = len({stratum.task_type for stratum in cells.strata}) == 1
     people = len({stratum.person for stratum in cells.strata})
     two_classes = _of_two_classes(cells)
+    everyone = Scope(Verdict.EVERYONE)
+    scattered = scattered_nats(tallies[everyone].values()) - price
+    whole = tally_sum(tallies[everyone].values()).nats - price
+    of_all = spread_of(list(tallies[everyone].values()))
+    may_be_all = of_all.expected_share < KNOWN and _is_even(everyone, of_all)
     found: list[Candidate] = []
     for scope, of_person in tallies.items():
         if _repeats(scope, one_vendor, one_task_type) or (scope.task_type in two_classes and _is_any_fall(cells, scope)):
@@ -151,13 +162,39 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
         cost = price + math.log(kinds[_kind(scope)])
         nats = tally_sum(of_person.values()).nats - cost
         spread = spread_of(list(of_person.values()))
-        if nats >= MIN_NATS and spread.labelers >= MIN_GROUP and _is_even(scope, spread) and not one_vendors:
+        is_known = spread.expected_share >= KNOWN or nats >= scattered
+        if scope.verdict is Verdict.CLASS_PAIR:  # the narrower claim has to be ahead of the plain one
+            is_known = nats >= whole + MIN_NATS and (spread.expected_share >= KNOWN or nats >= scattered + MIN_NATS)
+        if nats >= MIN_NATS and spread.labelers >= MIN_GROUP and _is_even(scope, spread) and not one_vendors and is_known:
             found.append(Candidate(scope, (), nats, _share(cells, scope), spread))
         if scope.vendor is None and scope.verdict in (Verdict.EVERYONE, Verdict.CLASS_PAIR):
             found += _labelers(cells, scope, of_person, cost + math.log(people), spread)
-    found = [candidate for candidate in found if candidate.share >= MIN_SHARE]
+    found = [
+        one
+        for one in found
+        if one.share >= MIN_SHARE
+        and not (one.scope.verdict is Verdict.LABELERS and may_be_all and one.nats < whole + MIN_NATS)
+    ]
     found.sort(key=lambda candidate: (-candidate.nats, str(candidate.scope)))
     return _prefer_even(found, tallies)
+
+
+def scattered_nats(tallies: Iterable[Tally]) -> float:
+    """What speaks for "some labelers, each on their own", though nobody knows which: nats of a mixture.
+
+    Each changed with one chance or did not; who did has a rate of its own, and pays BIC's half ln(answers) for it.
+    Where that is as likely as a change of all alike, it is too early to say that it was all.
+
+    >>> def tally(wrong):
+    ...     found = Tally()
+    ...     found.add_events(80, 1_000, wrong, 20)
+    ...     return found
+    >>> alike, two = [tally(6)] * 10, [tally(14)] * 2 + [tally(1.6)] * 8
+    >>> [round(scattered_nats(one) - tally_sum(one).nats, 1) for one in (alike, two)]
+    [-15.0, 13.6]
+    """
+    own = [min(tally.nats - 0.5 * math.log(max(tally.answers, 1.0)), _MOST_NATS) for tally in tallies]
+    return max(math.fsum(math.log(1.0 - share + share * math.exp(nats)) for nats in own) for share in _CHANGED)
 
 
 def _labelers(
