@@ -200,7 +200,8 @@ def _explained(facts: AlertFacts, show: _Show) -> Iterator[tuple[str, str]]:
             yield "Who", f"no explanation: {show(facts.unexplained, MAX_REASON)}."
         return
     share = f", {_share(why.share)}" if why.verdict not in (Verdict.UNCLEAR, Verdict.MIX) else ""
-    yield "Who", f"{_who(why, show)}{share}."
+    alone = "not this labeler alone: " if facts.labeler_id and why.verdict is Verdict.CLASS_PAIR else ""
+    yield "Who", f"{alone}{_who(why, show)}{share}."
     named = {one.value for one in why.named}
     also = [one for one in facts.leading if one.value not in named]
     if also:
@@ -213,7 +214,7 @@ def _explained(facts: AlertFacts, show: _Show) -> Iterator[tuple[str, str]]:
     if facts.based_on == "by consensus":
         fell = " to ".join(levels(facts.metric, why.before, why.after))
         rests = f"{why.answers_after:,.0f} answers, compared with what is now believed of their tasks ({fell})"
-        yield "Told by", f"{rests}, because golds are few."
+        yield "Told by", f"{rests}{', because golds are few' if facts.metric == 'gold_accuracy' else ''}."
 
 
 def _who(why: Summary, show: _Show) -> str:

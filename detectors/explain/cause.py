@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -29,10 +29,20 @@ MIN_NATS: Final = 2.0
 """Evidence that must be left when the choice is paid for: odds of seven to one."""
 MIN_SHARE: Final = 0.1
 """Of the change: what explains less is no cause of it, however sure."""
+INVERTED: Final = 0.5
+"""Of the answers, that are wrong where the two classes of a task are swapped: carelessness does not go below chance."""
 ONE_VENDOR: Final = 0.9
 """Share of the information from which on a vendor's change is not called everyone's."""
+KNOWN: Final = 0.9
+"""`Spread.expected_share` from which on answers are enough to see how even a change is."""
 CONTAINED: Final = 0.8
 """What an even group must explain, of what the labelers named do, to stand for them."""
+
+
+_CHANGED: Final = tuple(part / 20 for part in range(21))
+"""Shares of the labelers that may have changed."""
+_MOST_NATS: Final = 500.0
+"""That a float's exponential can hold."""
 
 
 class Verdict(StrEnum):
@@ -138,21 +148,53 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
     one_vendor = len({stratum.person[1] for stratum in cells.strata}) == 1
     one_task_type = len({stratum.task_type for stratum in cells.strata}) == 1
     people = len({stratum.person for stratum in cells.strata})
+    two_classes = _of_two_classes(cells)
+    everyone = Scope(Verdict.EVERYONE)
+    scattered = scattered_nats(tallies[everyone].values()) - price
+    whole = tally_sum(tallies[everyone].values()).nats - price
+    of_all = spread_of(list(tallies[everyone].values()))
+    may_be_all = of_all.expected_share < KNOWN and _is_even(everyone, of_all)
     found: list[Candidate] = []
     for scope, of_person in tallies.items():
-        if _repeats(scope, one_vendor, one_task_type):
+        if _repeats(scope, one_vendor, one_task_type) or (scope.task_type in two_classes and _is_any_fall(cells, scope)):
             continue
         one_vendors = not one_vendor and _is_one_vendors(scope, of_person)
         cost = price + math.log(kinds[_kind(scope)])
         nats = tally_sum(of_person.values()).nats - cost
         spread = spread_of(list(of_person.values()))
-        if nats >= MIN_NATS and spread.labelers >= MIN_GROUP and _is_even(scope, spread) and not one_vendors:
+        is_known = spread.expected_share >= KNOWN or nats >= scattered
+        if scope.verdict is Verdict.CLASS_PAIR:  # the narrower claim has to be ahead of the plain one
+            is_known = nats >= whole + MIN_NATS and (spread.expected_share >= KNOWN or nats >= scattered + MIN_NATS)
+        if nats >= MIN_NATS and spread.labelers >= MIN_GROUP and _is_even(scope, spread) and not one_vendors and is_known:
             found.append(Candidate(scope, (), nats, _share(cells, scope), spread))
         if scope.vendor is None and scope.verdict in (Verdict.EVERYONE, Verdict.CLASS_PAIR):
             found += _labelers(cells, scope, of_person, cost + math.log(people), spread)
-    found = [candidate for candidate in found if candidate.share >= MIN_SHARE]
+    found = [
+        one
+        for one in found
+        if one.share >= MIN_SHARE
+        and not (one.scope.verdict is Verdict.LABELERS and may_be_all and one.nats < whole + MIN_NATS)
+    ]
     found.sort(key=lambda candidate: (-candidate.nats, str(candidate.scope)))
-    return _prefer_even(found)
+    return _prefer_even(found, tallies)
+
+
+def scattered_nats(tallies: Iterable[Tally]) -> float:
+    """What speaks for "some labelers, each on their own", though nobody knows which: nats of a mixture.
+
+    Each changed with one chance or did not; who did has a rate of its own, and pays BIC's half ln(answers) for it.
+    Where that is as likely as a change of all alike, it is too early to say that it was all.
+
+    >>> def tally(wrong):
+    ...     found = Tally()
+    ...     found.add_events(80, 1_000, wrong, 20)
+    ...     return found
+    >>> alike, two = [tally(6)] * 10, [tally(14)] * 2 + [tally(1.6)] * 8
+    >>> [round(scattered_nats(one) - tally_sum(one).nats, 1) for one in (alike, two)]
+    [-15.0, 13.6]
+    """
+    own = [min(tally.nats - 0.5 * math.log(max(tally.answers, 1.0)), _MOST_NATS) for tally in tallies]
+    return max(math.fsum(math.log(1.0 - share + share * math.exp(nats)) for nats in own) for share in _CHANGED)
 
 
 def _labelers(
@@ -212,7 +254,7 @@ def _is_one_vendors(scope: Scope, of_person: dict[Person, Tally]) -> bool:
     return max(known.values()) > ONE_VENDOR * math.fsum(known.values())
 
 
-def _prefer_even(found: list[Candidate]) -> list[Candidate]:
+def _prefer_even(found: list[Candidate], tallies: Tallies) -> list[Candidate]:
     """With much data labelers differ beyond doubt, and still it may be all of a vendor: then the vendor is named."""
     if found and found[0].scope.verdict is Verdict.LABELERS:
         best = found[0]
@@ -221,9 +263,39 @@ def _prefer_even(found: list[Candidate]) -> list[Candidate]:
                 group.scope.verdict is not Verdict.LABELERS
                 and group.share >= CONTAINED * best.share
                 and group.nats >= best.nats / 2
+                and _is_known_even(group, best, tallies)
             ):
                 return [group, *found[:position], *found[position + 1 :]]
     return found
+
+
+def _is_known_even(group: Candidate, best: Candidate, tallies: Tallies) -> bool:
+    """Of few answers nobody can say how even a change is: then the others must have changed, too, beyond chance."""
+    if group.spread.expected_share >= KNOWN:
+        return True
+    labelers = set(best.labelers)
+    others = (tally for person, tally in tallies[group.scope].items() if person not in labelers)
+    return tally_sum(others).nats >= MIN_NATS
+
+
+def _of_two_classes(cells: Cells) -> set[str]:
+    """Task types that have no third class."""
+    classes: dict[str, set[str]] = defaultdict(set)
+    for stratum in cells.strata:
+        if stratum.true_class:
+            classes[stratum.task_type] |= {stratum.true_class, *stratum.before.wrong, *stratum.after.wrong}
+    return {task_type for task_type, names in classes.items() if len(names) == 2}
+
+
+def _is_any_fall(cells: Cells, scope: Scope) -> bool:
+    """Whether a pair says no more than that answers are wrong: of two classes every wrong answer is the other one."""
+    if scope.answer is None:
+        return False
+    after = Sums()
+    for stratum in cells.strata:
+        if scope.holds(stratum):
+            after.merge(stratum.after.sums)
+    return after.n - after.value <= INVERTED * after.n
 
 
 def value_tallies(cells: Cells, dimension: Dimension) -> dict[str, Tally]:

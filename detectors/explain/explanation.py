@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from detectors.explain.cause import Candidate, Verdict, candidates, tallies_of, value_tallies
+from detectors.explain.cause import MIN_NATS, Candidate, Verdict, candidates, tallies_of, value_tallies
 from detectors.explain.cells import DIMENSIONS, Cells, Dimension, Row, Totals, cells_of
 from detectors.explain.chance import Spread, Tally, believed
 from detectors.explain.counterfactual import Without, without
@@ -217,6 +217,8 @@ def _cause(found: list[Candidate], change: float, mix: float, error: float) -> C
         return Cause(Verdict.UNCLEAR, (), False, 0.0, 0.0, 0.0, None)
     others = [other.nats for other in found if other.scope.verdict is not best.scope.verdict]
     margin = best.nats - max(others, default=0.0)
+    if 0 <= margin < MIN_NATS:
+        return Cause(Verdict.UNCLEAR, (), False, 0.0, 0.0, 0.0, None)
     return Cause(best.scope.verdict, _named(best), best.scope.swapped, best.share, best.nats, margin, best.spread)
 
 

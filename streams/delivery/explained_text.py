@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from detectors.alerts.alert import Alert, Notice
+from detectors.alerts.book import REPEAT_MS
 from schemas.scope import parse_scope
 from schemas.verdicts import Figures
 from streams.alert_text import AlertFacts, message, with_why
@@ -32,7 +33,7 @@ class ExplainedText:
             return self._plain.text(alert, notice)
         facts = self._facts(alert, notice, figures)
         if notice != "resolved" and alert.rule.metric in EXPLAINED:
-            facts = with_why(facts, await why(_question(alert, figures), self._cells))
+            facts = with_why(facts, await why(question_of(alert, figures, told_ms(alert)), self._cells))
         written = message(facts)
         body = f"{written.text}\nAlert: {alert.alert_id}"
         return Text(written.title, body, _explanation(facts) if facts.why is not None else "")
@@ -66,7 +67,15 @@ class ExplainedText:
         )
 
 
-def _question(alert: Alert, figures: Figures) -> Question:
+def told_ms(alert: Alert) -> int:
+    """When people are told of it, the last time by now: an alert that is told again is explained by all that came."""
+    if alert.repeat_ms is not None:
+        return alert.repeat_ms - REPEAT_MS[alert.rule.severity]
+    return alert.fired_ms or alert.began_ms
+
+
+def question_of(alert: Alert, figures: Figures, at_ms: int) -> Question:
+    """Why, by all answers until then."""
     scope = alert.scope
     return Question(
         metric=alert.rule.metric,
@@ -76,8 +85,8 @@ def _question(alert: Alert, figures: Figures) -> Question:
         vendor_id="" if scope.kind == "labeler" else scope.vendor_id,
         labeler_id=scope.labeler_id,
         where=parse_scope(scope.text).where,
-        since_ms=figures.since_ms,
-        at_ms=max(figures.since_ms, alert.fired_ms or alert.began_ms),
+        since_ms=min(figures.since_ms, at_ms),
+        at_ms=at_ms,
         baseline=figures.baseline,
         direction=figures.direction,
     )

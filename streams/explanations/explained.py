@@ -6,10 +6,11 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from detectors.explain import DIMENSIONS, Dimension, Explanation, Row, Totals, Verdict, explain
+from schemas.thresholds import MetricName
 from streams.explanations.affected import Affected, suspects_of
 from streams.explanations.cells import Cells, CellsError
 from streams.explanations.question import Judged, Question, can_explain
@@ -20,6 +21,9 @@ SEEN_SHARE: Final = 0.4
 """Of the change in gold accuracy, that consensus must show to be believed: where all err alike, the consensus errs with
 them and hardly falls (measured: a third at most where a guideline changed, half and more where labelers got worse)."""
 
+MOST_SHARE: Final = 0.5
+"""Of a labeler's change, that a pair of classes must be to be taken for its cause."""
+_WITH_CLASSES: Final = ("gold_accuracy", "consensus_agreement")
 LEADING_SHARE: Final = 0.25
 """Of the change, that is worth a word in a message."""
 
@@ -40,11 +44,14 @@ class Why:
     asked: Explanation | None
     """Of the metric itself: contributions add up to its change. None where it has no values before or since."""
     judged: Explanation | None
-    """Of the share of answers that are what is now believed of their tasks, where golds are few; else None."""
+    """Of the share of answers that are what is now believed of their tasks, of agreement and where golds are few."""
     based_on: Judged
     """Which of the two names the cause."""
     affected: Affected | None
     """None where the cause makes no labels suspect."""
+    shared: Explanation | None = None
+    """Of an alert on one labeler: why its whole project changed, where classes are confused by all and most of the
+    labeler's change is that. It is the guideline then, and not the labeler."""
 
     def leading(self) -> tuple[Leading, ...]:
         """Of each dimension that tells answers apart, the value that contributes most, if it is beyond chance."""
@@ -60,6 +67,8 @@ class Why:
     @property
     def explanation(self) -> Explanation:
         """The one that names the cause."""
+        if self.shared is not None:
+            return self.shared
         found = self.judged if self.based_on == "by consensus" else self.asked
         assert found is not None
         return found
@@ -80,17 +89,36 @@ async def why(question: Question, cells: Cells) -> Why | Unexplained:
         rows = await cells.rows(question)
         asked = _explained(rows, question.baseline)
         judged = None
-        if question.metric == "gold_accuracy" and golds_are_few(rows):
+        if question.metric == "consensus_agreement" or (question.metric == "gold_accuracy" and golds_are_few(rows)):
             judged = _explained(await cells.rows(question, "by consensus"), None)
-        based_on = which(asked, judged)
+        based_on = which(asked, judged, question.metric)
         found = judged if based_on == "by consensus" else asked
         if found is None:
             return Unexplained("there are no answers before the change, or none since, to compare")
+        if question.labeler_id and question.metric in _WITH_CLASSES:
+            whole = replace(question, labeler_id="", vendor_id="")
+            everybody = await why(whole, cells)
+            if isinstance(everybody, Why) and is_shared(found, everybody.explanation):
+                return replace(everybody, asked=asked, judged=judged, shared=everybody.explanation)
         suspects = suspects_of(question, found)
         affected = None if suspects is None else await cells.affected(question, suspects)
     except CellsError as error:
         return Unexplained(str(error))
     return Why(asked, judged, based_on, affected)
+
+
+def is_shared(labeler: Explanation, everybody: Explanation) -> bool:
+    """Whether most of a labeler's change is a pair of classes that everybody confuses."""
+    cause = everybody.cause
+    if cause.verdict is not Verdict.CLASS_PAIR or not labeler.change:
+        return False
+    named = {one.dimension: one.value for one in cause.named}
+    pair = named["true_class"], named.get("answer")
+    pairs = {pair, pair[::-1]} if cause.swapped else {pair}
+    lost = math.fsum(
+        one.rate for one in labeler.pairs if (one.true_class, one.answer) in pairs or (one.true_class, None) in pairs
+    )
+    return lost / labeler.change > MOST_SHARE
 
 
 def golds_are_few(rows: Sequence[Row]) -> bool:
@@ -102,11 +130,15 @@ def golds_are_few(rows: Sequence[Row]) -> bool:
     return not since or statistics.median(since) < FEW_GOLDS
 
 
-def which(asked: Explanation | None, judged: Explanation | None) -> Judged:
-    """Which explanation to believe: by consensus, if it names a cause and shows the change that gold shows."""
+def which(asked: Explanation | None, judged: Explanation | None, metric: MetricName = "gold_accuracy") -> Judged:
+    """Which explanation to believe: by consensus, if it names a cause and shows the change that gold shows.
+
+    Of agreement it is always the one by what is believed of tasks now, with all their answers and the known truths:
+    whoever answered after a bad labeler did not agree, either, and the metric itself blames both of them.
+    """
     if judged is None:
         return "as asked"
-    if asked is None:
+    if asked is None or metric == "consensus_agreement":
         return "by consensus"
     seen = _change_by_consensus(asked, judged)
     shows = seen / asked.change >= SEEN_SHARE if asked.change else False

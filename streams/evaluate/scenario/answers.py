@@ -54,6 +54,8 @@ class Columns:
     """Class of a gold task; -1 of others."""
     believed: Ints
     """Class that is known or believed of the task once it has all of its answers, two at least; -1 without."""
+    believed_ms: Ints
+    """From when on that is known: with the first answer of a gold task, of others with the last one."""
     gold_correct: Ints
     agrees: Ints
     is_covered: Ints
@@ -75,6 +77,8 @@ class Columns:
     """Positions of the last answers of gold tasks."""
     is_right: Ints
     """Whether the consensus of those tasks is right."""
+    lost_to: Ints
+    """The incident but for which the answer would have been right; -1 without."""
 
 
 def draw_answers(
@@ -95,15 +99,19 @@ def draw_answers(
     count = len(labeler)
     tasks = _tasks(count, project.overlap, generator)
     task = np.empty(count, dtype=np.int64)
-    rows, places = np.nonzero(tasks >= 0)
-    task[tasks[rows, places]] = rows
+    rows, columns_of = np.nonzero(tasks >= 0)
+    task[tasks[rows, columns_of]] = rows
     windows = [one for one in changes if one.change.project in (None, project.id)]
     truth_of_task = _truths(kind, at[tasks[:, 0]], windows, generator)
     is_gold = (generator.random(len(tasks)) < project.gold_share) & bool(kind.classes)
     gold, truth = is_gold[task], truth_of_task[task]
     difficulty = generator.beta(2, 5, len(tasks))[task]
     wrong = _error_rates(project, kind, people, labeler, at, truth, windows, difficulty)
-    label, right = _labels(kind, people, labeler, at, truth, wrong, mine, gold, number, generator)
+    label, right, lost_to = _labels(kind, people, labeler, at, truth, wrong, mine, gold, number, generator)
+    # places among all incidents; the last -1 is what "none" picks
+    places = np.array([*(place for place, one in enumerate(incidents) if any(one is other for other in mine)), -1])
+    last_ms = np.zeros(len(tasks), dtype=np.int64)
+    np.maximum.at(last_ms, task, at)
     columns = _considered(kind, people, tasks, labeler, label, truth_of_task, is_gold)
     residual = np.log(seconds / forecast) / _SPREAD
     no_forecast = generator.random(count) < _NO_FORECAST
@@ -123,6 +131,7 @@ def draw_answers(
         label=label,
         truth=np.where(gold, truth, -1),
         believed=np.where(gold, truth, columns[6][task]) if kind.classes else np.full(count, -1),
+        believed_ms=np.where(gold, at, last_ms[task]),
         gold_correct=np.where(gold, right.astype(np.int64), UNKNOWN),
         agrees=columns[0],
         is_covered=told(np.abs(residual) < _COVERED_90),
@@ -138,6 +147,7 @@ def draw_answers(
         is_rejected=rejected.astype(np.int64),
         settled=columns[4],
         is_right=columns[5],
+        lost_to=places[lost_to],
     )
 
 
@@ -260,8 +270,8 @@ def _labels(
     gold: Flags,
     number: int,
     generator: np.random.Generator,
-) -> tuple[Ints, Flags]:
-    """What is answered, and whether it is right; incidents count what they do."""
+) -> tuple[Ints, Flags, Ints]:
+    """What is answered, whether it is right, and which incident is to blame if not; incidents count what they do."""
     draws = generator.random(len(at))
     would = draws >= wrong
     hits = []
@@ -288,7 +298,9 @@ def _labels(
         right = label == truth
     else:
         label = np.arange(len(at))
-    for one, inside in zip(incidents, hits, strict=True):
+    lost_to = np.full(len(at), -1)
+    for place, (one, inside) in enumerate(zip(incidents, hits, strict=True)):
+        lost_to[inside & would & ~right] = place
         if one.kind != "stall":
             one.answers += int(inside.sum())
             one.golds += int((inside & gold).sum())
@@ -299,7 +311,7 @@ def _labels(
             for vendor in np.unique(people.vendor[labeler[inside]]).tolist():
                 of_vendor = inside & (people.vendor[labeler] == vendor)
                 one.lost[number, vendor] = float(fallen[of_vendor].sum())
-    return label, right
+    return label, right, lost_to
 
 
 def _wrong_classes(kind: TaskType, truth: Ints, generator: np.random.Generator) -> Ints:

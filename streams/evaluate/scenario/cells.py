@@ -29,8 +29,8 @@ _FLAGS: Final[dict[MetricName, str]] = {
 class RunCells:
     """See `streams.explanations.Cells`.
 
-    One thing is simpler than live: what is believed of a task is what all of its answers say, also those of the minutes
-    after the alert. Tasks affected are not counted.
+    One thing is simpler than live: a task without truth is believed in only once it has all of its answers, where live
+    two are enough. Tasks affected are not counted.
     """
 
     def __init__(self, run: Run) -> None:
@@ -55,10 +55,10 @@ class RunCells:
         inside = self._order[first:last]
         columns = {
             name: self._run.columns[name][inside]
-            for name in ("answer_ms", "segment", "labeler", "label", "believed", "true_class")
+            for name in ("answer_ms", "segment", "labeler", "label", "believed", "believed_ms", "true_class")
         }
         picked = self._asked(question, columns["segment"], columns["labeler"])
-        classes = columns["believed"]
+        classes = np.where(columns["believed_ms"] < question.after.to_ms, columns["believed"], "")
         if judged == "by consensus":
             picked &= classes != ""
             value = (columns["label"] == classes).astype(float)

@@ -17,13 +17,13 @@ from detectors.incident_match import GRACE_MS, Fired, belongs, holds, match
 from detectors.watch.watch import Watch
 from schemas.incident import Incident
 from schemas.scenario import OF_LABELERS, Scenario
-from schemas.scope import parse_scope
 from schemas.thresholds import Rule
 from schemas.times import to_ms
 from schemas.verdicts import Verdicts
 from streams.evaluate.scenario.cells import RunCells
 from streams.evaluate.scenario.stream import APP_ID, Run, TrueIncident, simulate
-from streams.explanations import Question, Why, why
+from streams.delivery.explained_text import question_of
+from streams.explanations import Why, why
 from streams.explanations.question import can_explain
 
 #: An incident must be found if it costs so many points, on so many answers.
@@ -34,8 +34,11 @@ Says = Literal["labelers", "vendor", "class_pair", "task_type", "everyone", "mix
 """The verdict of an explanation; nothing: the metric has none."""
 
 
+_NAMELESS: Final = ("unclear", "nothing")
+
+
 class Told(NamedTuple):
-    """An alert as people first heard of it."""
+    """A message that an alert fires: the first one, or one that tells it again."""
 
     fired: Fired
     alert: Alert
@@ -51,7 +54,9 @@ class Found:
     told: tuple[Told, ...]
     """Its alerts, the first one first."""
     own: tuple[Told, ...]
-    """Of these, the ones on scopes that no other incident cost more at that time."""
+    """Messages of these alerts, repeated ones too, where no other incident cost the scope more since the change."""
+    others_bad: frozenset[str] = frozenset()
+    """Labelers that other incidents hit meanwhile."""
 
     @property
     def is_due(self) -> bool:
@@ -67,14 +72,27 @@ class Found:
         return (self.told[0].fired.at_ms - to_ms(self.true.incident.start)) / 60_000
 
     @property
-    def is_named(self) -> bool | None:
-        """Whether the first alert of its own named the right ones; None where nobody is to be named, or there is none.
+    def naming(self) -> Told | None:
+        """The message that is judged: the first one of its own that names any cause; without one, the first."""
+        return next((one for one in self.own if one.says not in _NAMELESS), self.own[0] if self.own else None)
 
-        An alert on a scope with two incidents in it speaks of the greater one.
+    @property
+    def is_named(self) -> bool | None:
+        """Whether the first message of its own that names a cause named the right one; None where nothing was found.
+
+        An alert on a scope with two incidents in it speaks of the one that costs it more.
         """
-        if not self.own or self.true.incident.kind == "stall":
+        return self._is_right(self.naming)
+
+    @property
+    def is_named_at_once(self) -> bool | None:
+        """The same of the very first message of its own, which may say that it is too early to tell."""
+        return self._is_right(self.own[0] if self.own else None)
+
+    def _is_right(self, told: Told | None) -> bool | None:
+        if not self.told or self.true.incident.kind == "stall":
             return None
-        return names_right(self.own[0], self.true)
+        return told is not None and names_right(told, self.true, self.others_bad)
 
 
 @dataclass(frozen=True)
@@ -106,40 +124,42 @@ def play(
     run = simulate(scenario, seed)
     watch, book, cells = Watch(), AlertBook(APP_ID), RunCells(run)
     first = watch.change_rules(rules)
-    told: list[Told] = []
-    known: set[str] = set()
+    told: dict[str, list[Told]] = {}
     book.take(Verdicts(app_id=APP_ID, clock_ms=0, verdicts=tuple(first)))
     steps = len(run.bounds["answer"][0]) * scenario.partitions
     for number, batch in enumerate(run):
         verdicts = watch.take(batch)
         message = Verdicts.model_construct(app_id=APP_ID, clock_ms=watch.clock_ms, verdicts=tuple(verdicts))
         for transition in book.take(message):
-            if transition.notice == "firing" and transition.alert.alert_id not in known:
-                known.add(transition.alert.alert_id)
-                told.append(_told(transition.alert, transition.at_ms, cells))
+            if transition.notice in ("firing", "repeat"):
+                messages = told.setdefault(transition.alert.alert_id, [])
+                messages.append(_told(transition.alert, transition.at_ms, cells))
         if number % 200 == 0:
             done(number / steps)
     done(1.0)
-    return _judged(run, told, watch.problems)
+    return _judged(run, list(told.values()), watch.problems)
 
 
-def _judged(run: Run, told: list[Told], problems: dict[str, str]) -> Played:
+def _judged(run: Run, messages: list[list[Told]], problems: dict[str, str]) -> Played:
+    """What came of it; ``messages``: of every alert, the first one first."""
+    told = [of_alert[0] for of_alert in messages]
     segments = {run.segments[number] for number in np.unique(run.columns["segment"]).tolist()}
     matched = match([one.fired for one in told], [one.incident for one in run.incidents], GRACE_MS, segments)
     of_alert = {
         position: [number for number, positions in enumerate(matched.of_incident) if position in positions]
         for position in range(len(told))
     }
-    main = {
-        position: max(numbers, key=lambda number: _lost(told[position], run.incidents[number]))
-        for position, numbers in of_alert.items()
-        if numbers
-    }
+    main: dict[int, int] = {}
+    for position, numbers in of_alert.items():
+        lost = {number: lost_of(told[position], number, run) for number in numbers}
+        if any(lost.values()) or len(numbers) == 1:
+            main[position] = max(numbers, key=lambda number: lost[number])
     found = tuple(
         Found(
             true,
             tuple(told[position] for position in positions),
-            tuple(told[position] for position in positions if main[position] == number),
+            _own([messages[position] for position in positions if main.get(position) == number], true),
+            frozenset().union(*(other.incident.labeler_ids for other in run.incidents if _meanwhile(true, other))),
         )
         for number, (true, positions) in enumerate(zip(run.incidents, matched.of_incident, strict=True))
     )
@@ -155,50 +175,62 @@ def _judged(run: Run, told: list[Told], problems: dict[str, str]) -> Played:
     return Played(run.seed, run.weeks, run.answers, found, false, stale, problems)
 
 
-def _lost(told: Told, true: TrueIncident) -> float:
-    """How much an incident costs an alert's scope an hour."""
-    hours = (to_ms(true.incident.end) - to_ms(true.incident.start)) / 3_600_000
+def _own(messages: list[list[Told]], true: TrueIncident) -> tuple[Told, ...]:
+    """In order of time, as long as the incident is not over."""
+    until_ms = to_ms(true.incident.end) + GRACE_MS
+    found = [one for of_alert in messages for one in of_alert if one.fired.at_ms <= until_ms]
+    return tuple(sorted(found, key=lambda one: one.fired.at_ms))
+
+
+def _meanwhile(true: TrueIncident, other: TrueIncident) -> bool:
+    one, two = true.incident, other.incident
+    return one.start < two.end and two.start < one.end
+
+
+def lost_of(told: Told, number: int, run: Run) -> int:
+    """How many right answers an incident cost an alert's scope from the change until people were told.
+
+    Of a stall, how many answers did not come: all in all, since nobody can say when they would have.
+    """
+    scope, true, figures = told.fired.scope, run.incidents[number], told.alert.figures
     names = ("project_id", "task_type", "vendor_id")
-    return (
-        sum(
-            lost
-            for segment, lost in true.lost.items()
-            if holds(told.fired.scope, dict(zip(names, segment, strict=True)))
-        )
-        / hours
+    if true.incident.kind == "stall":
+        lost = (many for segment, many in true.lost.items() if holds(scope, dict(zip(names, segment, strict=True))))
+        return int(sum(lost))
+    columns = run.columns
+    since_ms = told.alert.began_ms if figures is None else figures.since_ms
+    inside = (
+        (columns["lost_to"] == number) & (since_ms <= columns["answer_ms"]) & (columns["answer_ms"] <= told.fired.at_ms)
+    )
+    if scope.labeler_id:
+        inside &= columns["labeler"] == scope.labeler_id
+    counts = np.bincount(columns["segment"][inside], minlength=len(run.segments)).tolist()
+    return sum(
+        count
+        for count, segment in zip(counts, run.segments, strict=True)
+        if count and holds(scope, dict(zip(names, segment, strict=True)))
     )
 
 
 def _told(alert: Alert, at_ms: int, cells: RunCells) -> Told:
-    """What its message says. A labeler's alert names the labeler by what it is on."""
+    """What a message says. A labeler's alert names the labeler by what it is on, unless all confuse the same classes."""
     scope, figures = alert.scope, alert.figures
     fired = Fired(alert.rule.name, alert.rule.metric, scope, at_ms)
-    if scope.kind == "labeler":
+    found = None
+    if figures is not None and can_explain(alert.rule.metric):
+        found = asyncio.run(why(question_of(alert, figures, at_ms), cells))
+    if scope.kind == "labeler" and not (isinstance(found, Why) and found.shared is not None):
         return Told(fired, alert, "labelers", (Named("labeler", scope.labeler_id),))
-    if figures is None or not can_explain(alert.rule.metric):
-        return Told(fired, alert, "nothing", ())
-    question = Question(
-        metric=alert.rule.metric,
-        project_id=scope.project_id,
-        task_type=scope.task_type,
-        vendor_id=scope.vendor_id,
-        where=parse_scope(scope.text).where,
-        since_ms=min(figures.since_ms, at_ms),
-        at_ms=at_ms,
-        baseline=figures.baseline,
-        direction=figures.direction,
-    )
-    found = asyncio.run(why(question, cells))
     if not isinstance(found, Why):
         return Told(fired, alert, "nothing", ())
     cause = found.explanation.cause
     return Told(fired, alert, cause.verdict.value, cause.named)
 
 
-def names_right(told: Told, true: TrueIncident) -> bool:
+def names_right(told: Told, true: TrueIncident, others_bad: frozenset[str] = frozenset()) -> bool:
     """Whether a message names who or what it was.
 
-    - Some labelers: the first one named is one of them, and so are most.
+    - Some labelers: the first one named is one of them, and most are bad: theirs, or another incident's meanwhile.
     - A vendor: it is named, or everybody is whom the alert is on, which is that vendor's people.
     - A class pair: no other class is named.
     - A project or a task type: no labelers, classes or mix; a vendor only where the alert is on nobody else's work.
@@ -207,7 +239,7 @@ def names_right(told: Told, true: TrueIncident) -> bool:
     named = {one.dimension: one.value for one in reversed(told.named)}
     if incident.kind in OF_LABELERS:
         people = [one.value for one in told.named if one.dimension == "labeler"]
-        right = sum(name in incident.labeler_ids for name in people)
+        right = sum(name in incident.labeler_ids or name in others_bad for name in people)
         return told.says == "labelers" and people[0] in incident.labeler_ids and 2 * right > len(people)
     if incident.kind == "guideline":
         classes = {named[name] for name in ("true_class", "answer") if name in named}
@@ -224,13 +256,14 @@ def as_rows(played: Played) -> list[dict[str, Any]]:
     """For JSON: a row an incident, and one a false alert."""
     rows: list[dict[str, Any]] = []
     for one in played.found:
-        incident, first = one.true.incident, (one.own or one.told or (None,))[0]
+        incident, first = one.true.incident, one.naming or (one.told or (None,))[0]
         rows.append(
             {"seed": played.seed, "row": "incident", **_incident_fields(incident, one)}
             | {
                 "found": first is not None,
                 "delay_minutes": None if one.delay_minutes is None else round(one.delay_minutes, 1),
                 "named_right": one.is_named,
+                "named_right_at_once": one.is_named_at_once,
             }
             | (_told_fields(first) if first else {})
         )

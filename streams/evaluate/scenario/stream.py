@@ -167,7 +167,7 @@ def _joined(
         add("true_class", names[part.truth])
         add("believed", names[part.believed])
         add("is_free", np.full(len(partition), not classes))
-        for name in ("labeler", "seconds", "forecast", "confidence", "peers", "peers_agreeing"):
+        for name in ("believed_ms", "labeler", "seconds", "forecast", "confidence", "peers", "peers_agreeing", "lost_to"):
             add(name, getattr(part, name))
         for name in ("gold_correct", "agrees", "is_covered", "is_too_fast", "is_too_slow"):
             add(name, getattr(part, name))
@@ -187,9 +187,9 @@ def _joined(
     columns["refused_ms"] = columns["answer_ms"][refused]
     columns["refused_partition"] = columns["answer_partition"][refused]
     groups = {
-        "answer": ("segment", "label", "true_class", "believed", "is_free", "labeler", "seconds", "forecast",
-                   "confidence", "peers", "peers_agreeing", "gold_correct", "agrees", "is_covered", "is_too_fast",
-                   "is_too_slow", "is_late"),
+        "answer": ("segment", "label", "true_class", "believed", "believed_ms", "is_free", "labeler", "seconds",
+                   "forecast", "confidence", "peers", "peers_agreeing", "gold_correct", "agrees", "is_covered",
+                   "is_too_fast", "is_too_slow", "is_late", "lost_to"),
         "review": ("review_segment", "review_labeler", "is_rejected"),
         "settled": ("settled_segment", "settled_confidence", "settled_right"),
         "refused": (),
