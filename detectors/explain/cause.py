@@ -156,7 +156,9 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
     may_be_all = of_all.expected_share < KNOWN and _is_even(everyone, of_all)
     found: list[Candidate] = []
     for scope, of_person in tallies.items():
-        if _repeats(scope, one_vendor, one_task_type) or (scope.task_type in two_classes and _is_any_fall(cells, scope)):
+        if _repeats(scope, one_vendor, one_task_type) or (
+            scope.task_type in two_classes and _is_any_fall(cells, scope)
+        ):
             continue
         one_vendors = not one_vendor and _is_one_vendors(scope, of_person)
         cost = price + math.log(kinds[_kind(scope)])
@@ -165,7 +167,13 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
         is_known = spread.expected_share >= KNOWN or nats >= scattered
         if scope.verdict is Verdict.CLASS_PAIR:  # the narrower claim has to be ahead of the plain one
             is_known = nats >= whole + MIN_NATS and (spread.expected_share >= KNOWN or nats >= scattered + MIN_NATS)
-        if nats >= MIN_NATS and spread.labelers >= MIN_GROUP and _is_even(scope, spread) and not one_vendors and is_known:
+        if (
+            nats >= MIN_NATS
+            and spread.labelers >= MIN_GROUP
+            and _is_even(scope, spread)
+            and not one_vendors
+            and is_known
+        ):
             found.append(Candidate(scope, (), nats, _share(cells, scope), spread))
         if scope.vendor is None and scope.verdict in (Verdict.EVERYONE, Verdict.CLASS_PAIR):
             found += _labelers(cells, scope, of_person, cost + math.log(people), spread)

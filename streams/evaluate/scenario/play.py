@@ -20,9 +20,9 @@ from schemas.scenario import OF_LABELERS, Scenario
 from schemas.thresholds import Rule
 from schemas.times import to_ms
 from schemas.verdicts import Verdicts
+from streams.delivery.explained_text import question_of
 from streams.evaluate.scenario.cells import RunCells
 from streams.evaluate.scenario.stream import APP_ID, Run, TrueIncident, simulate
-from streams.delivery.explained_text import question_of
 from streams.explanations import Why, why
 from streams.explanations.question import can_explain
 
