@@ -51,10 +51,8 @@ def speaks_of_peers(first: Alert, later: Alert) -> bool:
         return False
     if (one.project_id, one.task_type) != (other.project_id, other.task_type) or one.vendor_id == other.vendor_id:
         return False
-    if first.rule.metric == "gold_accuracy":
-        return True
-    is_told = first.rule.metric == later.rule.metric and first.held == ""
-    return is_told and (first.fired_ms or 0, first.key) < (later.fired_ms or 0, later.key)
+    is_earlier = (first.fired_ms or 0, first.key) < (later.fired_ms or 0, later.key)
+    return first.rule.metric == "gold_accuracy" or (first.rule.metric == later.rule.metric and is_earlier)
 
 
 def inhibits(broad: Alert, narrow: Alert) -> bool:
