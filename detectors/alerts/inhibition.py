@@ -40,6 +40,21 @@ def is_broader(broad: VerdictScope, narrow: VerdictScope) -> bool:
     return all(fields[name] for name, _ in scope.names()) and scope.matches(fields)
 
 
+def speaks_of_peers(first: Alert, later: Alert) -> bool:
+    """Whether an alert on agreement may be about whom people disagree with: others on the same project's tasks.
+
+    Agreement does not say who is wrong. Where it falls in several segments of one project, the first alert speaks for
+    the others, and so does one on gold at any time, which knows.
+    """
+    one, other = first.scope, later.scope
+    if later.rule.metric != "consensus_agreement" or not one.kind == other.kind == "segment":
+        return False
+    if (one.project_id, one.task_type) != (other.project_id, other.task_type) or one.vendor_id == other.vendor_id:
+        return False
+    is_earlier = (first.fired_ms or 0, first.key) < (later.fired_ms or 0, later.key)
+    return first.rule.metric == "gold_accuracy" or (first.rule.metric == later.rule.metric and is_earlier)
+
+
 def inhibits(broad: Alert, narrow: Alert) -> bool:
     """Whether people need not hear of ``narrow`` while ``broad`` fires: the same kind of trouble, at least as severe.
 
@@ -50,5 +65,5 @@ def inhibits(broad: Alert, narrow: Alert) -> bool:
         and broad.held not in ("quiet", "unconfirmed")
         and broad.family == narrow.family
         and _RANK[broad.rule.severity] >= _RANK[narrow.rule.severity]
-        and is_broader(broad.scope, narrow.scope)
+        and (is_broader(broad.scope, narrow.scope) or speaks_of_peers(broad, narrow))
     )

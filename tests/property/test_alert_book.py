@@ -20,6 +20,8 @@ RULES = [
     (rule("labeler", no_data="alert", **{"for": "10m"}), scope("labeler")),
     (rule("labeler", no_data="alert", **{"for": "10m"}), scope("labeler", labeler_id="ben")),
     (rule("night", schedule=NIGHT, no_data="ok"), scope("project")),
+    (rule("agreement", metric="consensus_agreement"), scope("segment")),
+    (rule("agreement", metric="consensus_agreement"), scope("segment", vendor_id="peers")),
     (rule("all", severity="critical", schedule=NIGHT, resolve_after="10m"), scope("all")),
 ]
 KINDS = ["breach", "breach", "recovered", "recovered", "withdrawn", "silent", "speaking", "new_level", "dropped"]

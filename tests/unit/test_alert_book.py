@@ -278,6 +278,36 @@ class TestInhibition:
         (told,) = story.say("breach", T0 + 2 * HOUR, self.LABELER, scope("labeler"))
         assert (told.notice, told.alert.held) == ("firing", "")
 
+    @pytest.mark.parametrize(
+        ("first", "other", "inhibited"),
+        [
+            ("consensus_agreement", {}, True),
+            ("gold_accuracy", {}, True),
+            ("reviewer_reject_rate", {}, False),
+            ("consensus_agreement", {"vendor_id": "acme"}, False),
+            ("gold_accuracy", {"project_id": "other"}, False),
+            ("gold_accuracy", {"task_type": "other"}, False),
+        ],
+    )
+    def test_agreement_does_not_say_who_is_wrong(self, first: Any, other: dict[str, str], inhibited: bool) -> None:
+        story, peers = Story(), scope("segment", **{"vendor_id": "peers", **other})
+        agreement = rule("agreement", metric="consensus_agreement")
+        story.say("breach", T0, rule("first", metric=first), peers)
+        (later,) = story.say("breach", T0 + MINUTE, agreement, scope("segment"))
+        assert (later.alert.held == "inhibited") is inhibited
+        ended = story.say("recovered", T0 + HOUR, rule("first", metric=first), peers)
+        assert [one.notice for one in ended] == (["resolved", None] if inhibited else ["resolved"])
+
+    def test_gold_says_it_and_the_earlier_of_two_is_told_again(self) -> None:
+        story, peers = Story(), scope("segment", vendor_id="peers")
+        agreement = rule("agreement", metric="consensus_agreement")
+        story.say("breach", T0, agreement, peers)
+        assert brief(story.say("breach", T0 + MINUTE, rule("gold"), scope("segment"))) == [("fired", "firing")]
+        story.say("breach", T0 + 2 * MINUTE, agreement, scope("segment", vendor_id="third"))
+        story.say("recovered", T0 + HOUR, rule("gold"), scope("segment"))
+        told = story.wait(T0 + DAY + HOUR)
+        assert [(one.notice, one.alert.scope.vendor_id) for one in told] == [("repeat", "peers")]
+
     def test_held_by_the_next_broader_one_where_there_is_one(self) -> None:
         story = Story()
         everything, labeler = scope("all"), scope("labeler")
