@@ -20,9 +20,9 @@ from schemas.scenario import OF_LABELERS, Scenario
 from schemas.thresholds import Rule
 from schemas.times import to_ms
 from schemas.verdicts import Verdicts
+from streams.delivery.explained_text import question_of
 from streams.evaluate.scenario.cells import RunCells
 from streams.evaluate.scenario.stream import APP_ID, Run, TrueIncident, simulate
-from streams.delivery.explained_text import question_of
 from streams.explanations import Why, why
 from streams.explanations.question import can_explain
 
@@ -213,7 +213,7 @@ def lost_of(told: Told, number: int, run: Run) -> int:
 
 
 def _told(alert: Alert, at_ms: int, cells: RunCells) -> Told:
-    """What a message says. A labeler's alert names the labeler by what it is on, unless all confuse the same classes."""
+    """What a message says. A labeler's alert names the labeler by itself, unless all confuse the same classes."""
     scope, figures = alert.scope, alert.figures
     fired = Fired(alert.rule.name, alert.rule.metric, scope, at_ms)
     found = None

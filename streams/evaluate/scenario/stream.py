@@ -167,7 +167,16 @@ def _joined(
         add("true_class", names[part.truth])
         add("believed", names[part.believed])
         add("is_free", np.full(len(partition), not classes))
-        for name in ("believed_ms", "labeler", "seconds", "forecast", "confidence", "peers", "peers_agreeing", "lost_to"):
+        for name in (
+            "believed_ms",
+            "labeler",
+            "seconds",
+            "forecast",
+            "confidence",
+            "peers",
+            "peers_agreeing",
+            "lost_to",
+        ):
             add(name, getattr(part, name))
         for name in ("gold_correct", "agrees", "is_covered", "is_too_fast", "is_too_slow"):
             add(name, getattr(part, name))
