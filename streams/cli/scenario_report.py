@@ -38,8 +38,8 @@ def as_tables(played: Sequence[Played]) -> Group:
 def _incidents(found: Sequence[Found]) -> Table:
     caption = (
         f"Due: costs {LEAST_POINTS:g} points and more, on {LEAST_ANSWERS} answers and more. Delays in minutes of event"
-        f" time from an incident's start, of those found. Named: the first message that names a cause names the right one,"
-        " of those found; at once: the very first message does."
+        f" time from an incident's start, of those found. Named: the first message that names a cause names the right"
+        " one, of those found; at once: the very first message does."
     )
     table = Table(title="Incidents", caption=caption, caption_justify="left", title_justify="left")
     table.add_column("kind")
