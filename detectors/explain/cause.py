@@ -148,24 +148,27 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
     one_vendor = len({stratum.person[1] for stratum in cells.strata}) == 1
     one_task_type = len({stratum.task_type for stratum in cells.strata}) == 1
     people = len({stratum.person for stratum in cells.strata})
-    two_classes = _of_two_classes(cells)
+    inverted = {task_type: _is_inverted(cells, task_type) for task_type in _of_two_classes(cells)}
+    all_inverted = one_task_type and any(inverted.values())
     everyone = Scope(Verdict.EVERYONE)
-    scattered = scattered_nats(tallies[everyone].values()) - price
-    whole = tally_sum(tallies[everyone].values()).nats - price
-    of_all = spread_of(list(tallies[everyone].values()))
-    may_be_all = of_all.expected_share < KNOWN and _is_even(everyone, of_all)
+    of_all = tallies.get(everyone, {}).values()
+    scattered = scattered_nats(of_all) - price
+    whole = tally_sum(of_all).nats - price
     found: list[Candidate] = []
     for scope, of_person in tallies.items():
-        if _repeats(scope, one_vendor, one_task_type) or (
-            scope.task_type in two_classes and _is_any_fall(cells, scope)
-        ):
+        is_swap = scope.answer is not None and inverted.get(str(scope.task_type), False)
+        if _repeats(scope, one_vendor, one_task_type):
+            continue
+        if scope.answer is not None and scope.task_type in inverted and not is_swap:
             continue
         one_vendors = not one_vendor and _is_one_vendors(scope, of_person)
         cost = price + math.log(kinds[_kind(scope)])
         nats = tally_sum(of_person.values()).nats - cost
         spread = spread_of(list(of_person.values()))
         is_known = spread.expected_share >= KNOWN or nats >= scattered
-        if scope.verdict is Verdict.CLASS_PAIR:  # the narrower claim has to be ahead of the plain one
+        if scope == everyone and all_inverted:
+            is_known = False  # the pair says it
+        elif scope.verdict is Verdict.CLASS_PAIR and not is_swap:  # the narrower claim has to be ahead of the plain one
             is_known = nats >= whole + MIN_NATS and (spread.expected_share >= KNOWN or nats >= scattered + MIN_NATS)
         if (
             nats >= MIN_NATS
@@ -181,7 +184,7 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
         one
         for one in found
         if one.share >= MIN_SHARE
-        and not (one.scope.verdict is Verdict.LABELERS and may_be_all and one.nats < whole + MIN_NATS)
+        and (one.scope.verdict is not Verdict.LABELERS or one.nats >= whole or not _others_too(one, tallies, price))
     ]
     found.sort(key=lambda candidate: (-candidate.nats, str(candidate.scope)))
     return _prefer_even(found, tallies)
@@ -262,6 +265,13 @@ def _is_one_vendors(scope: Scope, of_person: dict[Person, Tally]) -> bool:
     return max(known.values()) > ONE_VENDOR * math.fsum(known.values())
 
 
+def _others_too(named: Candidate, tallies: Tallies, price: float) -> bool:
+    """Whether those not named changed beyond chance, too: who is named is the worst of it then, not the cause."""
+    labelers = set(named.labelers)
+    others = (tally for person, tally in tallies[Scope(Verdict.EVERYONE)].items() if person not in labelers)
+    return tally_sum(others).nats - price >= MIN_NATS
+
+
 def _prefer_even(found: list[Candidate], tallies: Tallies) -> list[Candidate]:
     """With much data labelers differ beyond doubt, and still it may be all of a vendor: then the vendor is named."""
     if found and found[0].scope.verdict is Verdict.LABELERS:
@@ -295,15 +305,13 @@ def _of_two_classes(cells: Cells) -> set[str]:
     return {task_type for task_type, names in classes.items() if len(names) == 2}
 
 
-def _is_any_fall(cells: Cells, scope: Scope) -> bool:
-    """Whether a pair says no more than that answers are wrong: of two classes every wrong answer is the other one."""
-    if scope.answer is None:
-        return False
+def _is_inverted(cells: Cells, task_type: str) -> bool:
+    """Whether the classes are swapped, of two: else a pair would say no more than that answers are wrong."""
     after = Sums()
     for stratum in cells.strata:
-        if scope.holds(stratum):
+        if stratum.task_type == task_type:
             after.merge(stratum.after.sums)
-    return after.n - after.value <= INVERTED * after.n
+    return after.n - after.value > INVERTED * after.n
 
 
 def value_tallies(cells: Cells, dimension: Dimension) -> dict[str, Tally]:

@@ -38,11 +38,12 @@ def as_tables(played: Sequence[Played]) -> Group:
 def _incidents(found: Sequence[Found]) -> Table:
     caption = (
         f"Due: costs {LEAST_POINTS:g} points and more, on {LEAST_ANSWERS} answers and more. Delays in minutes of event"
-        f" time from an incident's start, of those found. Named: the first alert names the right ones, of those found."
+        f" time from an incident's start, of those found. Named: the first message that names a cause names the right"
+        " one, of those found; at once: the very first message does."
     )
     table = Table(title="Incidents", caption=caption, caption_justify="left", title_justify="left")
     table.add_column("kind")
-    for heading in ("incidents", "found", "due", "due, found", "delay p50", "delay p90", "named"):
+    for heading in ("incidents", "found", "due", "due, found", "delay p50", "delay p90", "named", "at once"):
         table.add_column(heading, justify="right")
     kinds = list(dict.fromkeys(one.true.incident.kind for one in found))
     for kind in kinds:
@@ -56,6 +57,7 @@ def _cells(found: Sequence[Found]) -> Iterator[str]:
     due = [one for one in found if one.is_due]
     delays = sorted(one.delay_minutes for one in found if one.delay_minutes is not None)
     named = [one.is_named for one in found if one.is_named is not None]
+    at_once = [one.is_named_at_once for one in found if one.is_named_at_once is not None]
     yield f"{len(found):,}"
     yield f"{sum(bool(one.told) for one in found) / len(found):.0%}"
     yield f"{len(due):,}"
@@ -63,6 +65,7 @@ def _cells(found: Sequence[Found]) -> Iterator[str]:
     yield f"{quantile(delays, 0.5):,.0f}" if delays else "-"
     yield f"{quantile(delays, 0.9):,.0f}" if delays else "-"
     yield f"{sum(named) / len(named):.0%}" if named else "-"
+    yield f"{sum(at_once) / len(at_once):.0%}" if at_once else "-"
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

@@ -131,7 +131,7 @@ def golds_are_few(rows: Sequence[Row]) -> bool:
 
 
 def which(asked: Explanation | None, judged: Explanation | None, metric: MetricName = "gold_accuracy") -> Judged:
-    """Which explanation to believe: by consensus, if it names a cause and shows the change that gold shows.
+    """Which explanation to believe: by consensus, if it shows the change that gold shows.
 
     Of agreement it is always the one by what is believed of tasks now, with all their answers and the known truths:
     whoever answered after a bad labeler did not agree, either, and the metric itself blames both of them.
@@ -142,7 +142,9 @@ def which(asked: Explanation | None, judged: Explanation | None, metric: MetricN
         return "by consensus"
     seen = _change_by_consensus(asked, judged)
     shows = seen / asked.change >= SEEN_SHARE if asked.change else False
-    return "by consensus" if shows and judged.cause.verdict is not Verdict.UNCLEAR else "as asked"
+    # What more answers leave open, fewer cannot decide.
+    decides = judged.cause.verdict is not Verdict.UNCLEAR or judged.answers_after > asked.answers_after
+    return "by consensus" if shows and decides else "as asked"
 
 
 def _change_by_consensus(asked: Explanation, judged: Explanation) -> float:

@@ -308,3 +308,16 @@ def test_the_page_takes_every_field_and_quotes_it() -> None:
 
 def test_a_page_link_too_long_for_browsers_names_nobody() -> None:
     assert page_url("https://watch.example/$labeler_id", {"labeler_id": "漢" * 300}) == "https://watch.example/"
+
+
+def test_a_labeler_who_is_not_alone() -> None:
+    why = summary(Verdict.CLASS_PAIR, ("true_class", "cat"), ("answer", "dog"), swapped=True)
+    assert "Who: not this labeler alone: cat and dog are swapped" in message(facts(why=why, labeler_id="ana")).text
+    assert "not this labeler alone" not in message(facts(why=why)).text
+
+
+def test_agreement_is_not_told_by_consensus_for_want_of_golds() -> None:
+    why = summary(Verdict.EVERYONE)
+    said = message(facts(why=why, metric="consensus_agreement", based_on="by consensus")).text
+    assert "what is now believed" in said
+    assert "golds are few" not in said

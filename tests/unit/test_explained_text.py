@@ -90,3 +90,12 @@ async def test_ends_and_silence_ask_nobody(verdicts: list[Verdict], title: str) 
     text = await words(*verdicts, cells=cells)
     assert text.title.upper().startswith(title.upper())
     assert cells.asked == []
+
+
+async def test_told_again_it_is_explained_by_all_answers_until_then() -> None:
+    book, cells = AlertBook("labelwatch"), Counted(ROWS)
+    book.take(batch(verdict(1, of=rule(severity="critical"))))
+    (again,) = book.take(batch(clock=T0 + 4 * HOUR))
+    assert again.notice == "repeat"
+    await ExplainedText(cells)(again.alert, again.notice)
+    assert cells.asked[0].at_ms == T0 + 4 * HOUR

@@ -271,3 +271,37 @@ def test_the_query_has_every_value_and_no_placeholder(name: str) -> None:
         ("project_id", "task_type", "vendor_id", "labeler_id", "suspect_vendor", "suspect_type"), name
     )
     assert name not in sql or len(name) < 3
+
+
+# ---- agreement, and labelers who do what all do
+
+
+def test_agreement_is_explained_by_what_is_believed_now() -> None:
+    bad = level({"a": (200, 0.9, 0.3), "b": (200, 0.9, 0.9)})
+    few = level({"a": (1, 0.9, 0.0), "b": (1, 0.9, 1.0)})
+    assert which(bad, few, "consensus_agreement") == "by consensus"
+    assert which(bad, None, "consensus_agreement") == "as asked"
+
+
+def test_what_more_answers_leave_open_gold_does_not_decide() -> None:
+    gold = level({"a": (20, 0.9, 0.3), "b": (20, 0.9, 0.9)})
+    many = replace(gold, cause=caused(Verdict.UNCLEAR).cause, answers_after=100.0)
+    assert which(gold, many) == "by consensus"
+
+
+@pytest.mark.parametrize("swapping", [8, 1])
+async def test_a_labeler_who_swaps_classes_as_all_do_is_not_alone(swapping: int) -> None:
+    store = Recorder()
+    for number in range(4_000):
+        who, at, true = number % 8, SINCE - 5 * HOUR_MS + number * 6_000, ("cat", "dog", "owl")[number // 8 % 3]
+        is_swapped = at >= SINCE and who < swapping and true != "owl"
+        label = {"cat": "dog", "dog": "cat"}[true] if is_swapped else "owl" if number % 29 == 7 else true
+        changes = {"label": label, "gold_label": true, "gold_correct": label == true}
+        store.record(score(number, at, f"w{who}", True, **changes))
+        store.record(task(task_id=f"t{number}", truth=true, consensus_label=true))
+    found = await why(question(labeler_id="w0", at_ms=SINCE + 2 * HOUR_MS), store)
+    assert isinstance(found, Why)
+    assert (found.shared is not None) is (swapping == 8)
+    if found.shared is not None:
+        assert found.explanation.cause.verdict is Verdict.CLASS_PAIR
+        assert found.affected is not None

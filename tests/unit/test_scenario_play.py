@@ -16,7 +16,7 @@ from schemas.thresholds import Rule
 from schemas.verdicts import VerdictScope
 from streams.cli import cli
 from streams.evaluate.scenario.file import parse_scenario
-from streams.evaluate.scenario.play import Played, Says, Told, as_rows, names_right, play
+from streams.evaluate.scenario.play import Found, Played, Says, Told, as_rows, names_right, play
 from streams.evaluate.scenario.stream import TrueIncident
 from tests.scenarios import SMALL
 
@@ -146,3 +146,19 @@ def test_what_cannot_be_asked_is_refused(arguments: tuple[str, ...], says: str) 
     result = run(*arguments)
     assert result.exit_code != 0
     assert says in result.output
+
+
+def test_labelers_of_another_incident_are_not_named_wrongly() -> None:
+    message = told("labelers", ("labeler", "ann"), ("labeler", "eve"))
+    assert names_right(message, PEOPLE, frozenset({"eve"}))
+    assert not names_right(told("labelers", ("labeler", "eve"), ("labeler", "ann")), PEOPLE, frozenset({"eve"}))
+
+
+def test_the_first_message_that_names_a_cause_is_judged() -> None:
+    early, wrong, right = told("unclear"), told("everyone"), told("labelers", ("labeler", "ann"))
+    late = Found(PEOPLE, (early,), (early, right, wrong))
+    assert (late.is_named, late.is_named_at_once, late.naming) == (True, False, right)
+    assert Found(PEOPLE, (wrong,), (early, wrong, right)).is_named is False
+    assert Found(PEOPLE, (early,), (early,)).is_named is False
+    assert Found(PEOPLE, (wrong,), ()).is_named is False, "found by an alert that is about another one"
+    assert Found(PEOPLE, (), ()).is_named is None

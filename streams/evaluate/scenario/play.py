@@ -213,7 +213,7 @@ def lost_of(told: Told, number: int, run: Run) -> int:
 
 
 def _told(alert: Alert, at_ms: int, cells: RunCells) -> Told:
-    """What a message says. A labeler's alert names its labeler, unless all of them confuse the same classes."""
+    """What a message says. A labeler's alert names the labeler by itself, unless all confuse the same classes."""
     scope, figures = alert.scope, alert.figures
     fired = Fired(alert.rule.name, alert.rule.metric, scope, at_ms)
     found = None

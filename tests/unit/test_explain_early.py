@@ -1,0 +1,54 @@
+"""With few answers it is too early to say who it was; and what is any fall is no pair of classes."""
+
+from __future__ import annotations
+
+import pytest
+
+from detectors.explain import Row, Totals, Verdict, explain
+
+
+def row(labeler: str, before: tuple[int, int], after: tuple[int, int], true_class: str = "", answer: str = "") -> Row:
+    return Row(labeler, "acme", Totals(*before), Totals(*after), "pets", true_class, answer)
+
+
+def test_few_answers_that_may_be_some_or_all_name_nobody() -> None:
+    """Four of eight were bad, five answers each: everyone is as likely as some, and so neither is said."""
+    rows = [row(f"w{n}", (200, 184), (5, 2 if n < 4 else 5)) for n in range(8)]
+    assert explain(rows).cause.verdict is Verdict.UNCLEAR
+    more = [row(f"w{n}", (200, 184), (100, 50 if n < 4 else 92)) for n in range(8)]
+    assert {one.value for one in explain(more).cause.named} == {"w0", "w1", "w2", "w3"}
+
+
+def test_few_answers_that_are_wrong_of_all_alike_are_everyone() -> None:
+    rows = [row(f"w{n}", (200, 184), (12, 6)) for n in range(10)]
+    assert explain(rows).cause.verdict is Verdict.EVERYONE
+
+
+def test_the_worst_of_all_are_not_the_cause() -> None:
+    rows = [row(f"w{n}", (200, 190), (40, 14 if n < 2 else 30)) for n in range(12)]
+    assert explain(rows).cause.verdict is not Verdict.LABELERS
+
+
+def of_classes(classes: tuple[str, ...], wrong: int, n: int = 100) -> list[Row]:
+    """Eight labelers; before 5 of 100 of a class are wrong, after so many; the first two classes for each other."""
+    rows = []
+    for labeler in range(8):
+        for true in classes:
+            other = classes[1 - classes.index(true)] if true in classes[:2] else classes[0]
+            now = wrong if true in classes[:2] else 5
+            rows.append(row(f"w{labeler}", (n - 5, n - 5), (n - now, n - now), true, true))
+            rows.append(row(f"w{labeler}", (5, 0), (now, 0), true, other))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("classes", "wrong", "verdict"),
+    [
+        (("yes", "no"), 25, Verdict.EVERYONE),
+        (("yes", "no"), 70, Verdict.CLASS_PAIR),
+        (("cat", "dog", "owl"), 25, Verdict.CLASS_PAIR),
+    ],
+)
+def test_of_two_classes_a_swap_is_worse_than_guessing(classes: tuple[str, ...], wrong: int, verdict: Verdict) -> None:
+    cause = explain(of_classes(classes, wrong)).cause
+    assert (cause.verdict, cause.swapped) == (verdict, verdict is Verdict.CLASS_PAIR)
