@@ -209,8 +209,9 @@ class RuleWatch:
         return self._breach_drop is None or abs(found.level - found.baseline) >= self._breach_drop / 2.0
 
     def _begin(self, scope: ScopeState, found: Finding) -> Said:
-        drop = self._drop if not self._is_fixed and self.rule.method not in ("seasonal", "kswin") else None
-        scope.breach = Breach.of(found, drop=drop, resolve_after_ms=self._resolve_after_ms, is_limit=self._is_fixed)
+        scope.breach = Breach.of(
+            found, drop=self._breach_drop, resolve_after_ms=self._resolve_after_ms, is_limit=self._is_fixed
+        )
         self._changed[scope.key] = scope
         for number in range(len(scope.detectors)):
             self._near.pop((scope.key, number), None)
