@@ -99,8 +99,9 @@ def test_fire_group_inhibit_resolve_over_a_restart(worker_on: Deployment, manage
     second.wait_for("partition.restored", 2)
     say(verdict(5, "recovered", T0 + HOUR, VENDOR, level=0.93))
     until(lambda: told(hook).get("acme") == ["firing", "resolved"], "the end of the vendor's alert")
-    until(lambda: told(hook).get("cem") == ["firing"], "the labeler that was held back")
-    say(*(labeler(n, one, kind="recovered", at=T0 + 2 * HOUR) for n, one in enumerate(("ana", "ben", "cem"), start=6)))
+    say(labeler(6, "cem", at=T0 + 3 * HOUR, seen_since=T0 + 2 * HOUR))
+    until(lambda: told(hook).get("cem") == ["firing"], "the labeler that was held back, and is no better since")
+    say(*(labeler(n, one, kind="recovered", at=T0 + 4 * HOUR) for n, one in enumerate(("ana", "ben", "cem"), start=7)))
     ended = {one: ["firing", "resolved"] for one in ("acme", "ana", "ben", "cem")}
     until(lambda: told(hook) == ended, "all to be over")
     assert second.stop() == 0
