@@ -42,7 +42,7 @@ class Slow(Watch):
     began = threading.Event()
     go_on = threading.Event()
 
-    def take(self, batch: Measurements) -> list[Verdict]:
+    def take(self, batch: Measurements, number: int | None = None) -> list[Verdict]:
         self.began.set()
         assert self.go_on.wait(10)
         return []
