@@ -52,6 +52,8 @@ class Metric:
     """Columns of the volumes (`Volumes`) that hold how many were counted, and how many of them are 1."""
     spread: float = 1.0
     """How many times as much as counts of independent answers those of a scope vary while all is well."""
+    is_promised: bool = False
+    """The level is what is promised, whatever was measured: nobody learns a better one and complains of its loss."""
 
     @property
     def suits(self) -> tuple[MethodName, ...]:
@@ -70,10 +72,11 @@ def _answers(
     *,
     scopes: tuple[Kind, ...] = KINDS,
     spread: float = 1.0,
+    is_promised: bool = False,
 ) -> Metric:
     return Metric(
         name, "share", 0.0, 1.0, "answers", "answers", bad, counted, smallest_drop, level, meaning, scopes, (), columns,
-        spread,
+        spread, is_promised,
     )  # fmt: skip
 
 
@@ -120,17 +123,17 @@ _ALL: Final = (
     _answers(
         "interval_coverage_90", "down", "forecasts", 0.9, 0.1,
         "Share of handling times inside their 90 % forecast interval; less means that work changes.",
-        ("forecasts", "covered_90"), scopes=_POOLED,
+        ("forecasts", "covered_90"), scopes=_POOLED, spread=4.0, is_promised=True,
     ),
     _answers(
         "too_fast_share", "up", "answers", 0.025, 0.1,
         "Share of answers unusually fast for their labeler and work.",
-        ("forecasts", "too_fast"),
+        ("forecasts", "too_fast"), spread=3.0,
     ),
     _answers(
         "too_slow_share", "up", "answers", 0.025, 0.1,
         "Share of answers unusually slow for their labeler and work.",
-        ("forecasts", "too_slow"),
+        ("forecasts", "too_slow"), spread=3.0,
     ),
     Metric(
         "label_distance_own", "share", 0.0, 1.0, "hours", "scores", "up", "hours", 0.2, 0.1,
@@ -188,8 +191,9 @@ def _spreads() -> list[str]:
     named = ", ".join(f"`{metric.name}` {metric.spread:g}" for metric in METRICS.values() if metric.spread > 1.0)
     return [
         "- **Spread**: how many times as much as counts of independent answers those of an hour vary while all is",
-        f"  well, since crews, peers and tasks change: {named}, others 1. E-processes ask for",
-        "  as many times the evidence.",
+        "  well, since crews, peers and tasks change and a page's answers have one pace:",
+        f"  {named}, others 1.",
+        "  E-processes ask for as many times the evidence.",
     ]
 
 

@@ -72,7 +72,7 @@ def _numbers(rule: Rule, metric: Metric) -> Iterator[tuple[str, str]]:
             yield "level", f"is for shares; {rule.method} on {metric.name} learns the level"
         elif not low < rule.level < high:
             yield "level", f"must be above {low:g} and below {high:g}, not {rule.level:g}"
-    elif rule.method in _WITH_LEVEL:
+    elif rule.method in _WITH_LEVEL and not metric.is_promised:
         yield (
             "level",
             f"{rule.method} must be told the level while all is well; state it, or take e_sr, which learns it",

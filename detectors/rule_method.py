@@ -68,17 +68,19 @@ class Level:
 
     value: float
     is_known: bool
-    """Stated by the rule. Otherwise each scope learns its own, from this one as the mean over the fleet."""
+    """Stated or promised. Otherwise each scope learns its own, from this one as the mean over the fleet."""
 
 
 def level_of(rule: Rule, measured: float | None = None) -> Level | None:
-    """The level in control: the rule's own, else what was measured of all its scopes, else the metric's usual one.
+    """The level in control: the rule's own, else what is promised, what was measured of all scopes, or what is usual.
 
     None where the metric has none: its method learns it, or looks at a limit only.
     """
     metric = METRICS[rule.metric]
     if rule.level is not None:
         return Level(rule.level, True)
+    if metric.is_promised and metric.level is not None:
+        return Level(metric.level, True)
     level = metric.level if measured is None else measured
     drop = smallest_drop(rule)
     if level is None or metric.law == "numbers":

@@ -15,7 +15,6 @@ from typing import Final
 
 from detectors.beliefs import Beliefs, Guideline
 from detectors.consensus import Answer, LabelSpace, Task, Truth, shared
-from detectors.coverage import INTERVAL_COVERAGE
 from detectors.evidence import UNJUDGED, Evidence
 from detectors.forgetting import HalfLives
 from detectors.labeler_speed import SpeedKey
@@ -35,7 +34,6 @@ from streams.revision import TaskChange, apply_review, learn_truth, note_outcome
 from streams.settings import ProjectSettings, ReliabilitySettings
 from streams.state.journal import Noted
 from streams.state.partition_state import Changes, PartitionState
-from streams.state.result_rows import Scope, finding_row
 from streams.timed_work import timed_work
 
 _MICROSECONDS: Final = 1_000_000
@@ -227,8 +225,6 @@ class PartitionPipeline:
             gold_correct=None if known is None else known.label == label,
         )
         interval = None if expected is None else _interval(expected, timing)
-        if interval is not None:
-            self._watch_coverage(event, interval, record.offset, outcome)
         change = TaskChange(state, task)
         agrees = answer.agrees = self._agrees(task, event.labeler_id, answer)
         held = state.beliefs.answer(task, event.labeler_id, answer, event.label.kind)
@@ -305,15 +301,6 @@ class PartitionPipeline:
                 *times,
             )
         )
-
-    def _watch_coverage(self, event: AnnotationEvent, interval: IntervalOutcome, offset: int, outcome: Outcome) -> None:
-        """A finding where handling times leave their intervals too often."""
-        finding = self.state.coverage.see(event.task_type, interval.covered_90, to_ms(event.submitted_at))
-        if finding is not None:
-            scope = Scope(task_type=event.task_type)
-            outcome.rows["findings"].append(
-                finding_row(INTERVAL_COVERAGE, scope, finding, self.state.partition, offset)
-            )
 
     def _agrees(self, task: Task, labeler_id: str, answer: Answer) -> bool | None:
         """Whether an answer is what the others' answers suggest; None when there is nothing to agree with."""

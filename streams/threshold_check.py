@@ -16,6 +16,7 @@ from detectors.rule_method import (
     CannotPlanError,
     Delay,
     Detecting,
+    Level,
     detecting,
     expected_delay,
     level_of,
@@ -84,7 +85,7 @@ def check_rule(rule: Rule, line: int, volumes: Volumes, *, window_seconds: float
     level = level_of(rule, volume.measured)
     if level:
         report.level = round(level.value, 4)
-        report.level_from = "stated" if level.is_known else "measured" if volume.measured is not None else "usual"
+        report.level_from = _level_from(rule, level, volume)
     generator = np.random.default_rng(SEED)
     try:
         found = detecting(rule, volume.values_per_week, generator, volume.measured)
@@ -118,6 +119,12 @@ def unknown_projects(rule: Rule, volumes: Volumes, declared: set[str]) -> Iterat
         listed = ", ".join(sorted(known)[:10]) + (", ..." if len(known) > 10 else "")
         more = "; a new one can be declared under `projects` in the settings" if name == "project_id" else ""
         yield name == "project_id", f"{name} {value!r} is in none of the data of {volumes.source} ({listed}){more}"
+
+
+def _level_from(rule: Rule, level: Level, volume: RuleVolume) -> str:
+    if level.is_known:
+        return "stated" if rule.level is not None else "promised"
+    return "measured" if volume.measured is not None else "usual"
 
 
 def _seconds(values: float, per_minute: float, waits: float) -> float:

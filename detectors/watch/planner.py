@@ -91,4 +91,5 @@ class Volume:
 
 def has_level(rule: Rule) -> bool:
     """Whether a measured level says something to the rule's method."""
-    return METRICS[rule.metric].law != "numbers" and rule.level is None
+    metric = METRICS[rule.metric]
+    return metric.law != "numbers" and rule.level is None and not metric.is_promised

@@ -13,7 +13,6 @@ from typing import Any
 
 from detectors.beliefs import Beliefs
 from detectors.consensus import LabelSpace, Task, shared
-from detectors.coverage import CoverageWatch
 from detectors.evidence import UNJUDGED, Evidence
 from detectors.expected_time import ExpectedTimes
 from detectors.forgetting import HalfLives
@@ -63,7 +62,6 @@ class PartitionState:
             lateness_ms=int(settings.allowed_lateness_seconds * 1_000),
         )
         self.expected_times = ExpectedTimes()
-        self.coverage = CoverageWatch()
         self.beliefs = beliefs or Beliefs(HalfLives(annotations=1_000, days=90))
         self.journal = Journal(app_id, partition)
         self.positions: dict[str, Position] = {}
@@ -208,8 +206,6 @@ class PartitionState:
                     partials[key] = partial
                 case "handling_time" if row.codec_version == codecs.CODEC_VERSIONS["handling_time"]:
                     self.expected_times.load(codecs.decode_plain(row.payload))
-                case "coverage":
-                    self.coverage.load(codecs.decode_plain(row.payload))
                 case "speed":
                     memories[row.kind].append((SpeedKey(*codecs.read_key(row.key)), codecs.decode_plain(row.payload)))
                 case "task_time":
@@ -313,7 +309,6 @@ class PartitionState:
         offset = self.positions[ANNOTATIONS.name].offset
         payload = codecs.encode_plain(self.expected_times.dump())
         found.state.append(self._state_row("handling_time", "", offset, payload))
-        found.state.append(self._state_row("coverage", "", offset, codecs.encode_plain(self.coverage.dump())))
         for kind, memory in self.expected_times.memories.items():
             for key, plain in memory.take_changed():
                 payload = "" if plain is None else codecs.encode_plain(plain)

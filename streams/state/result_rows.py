@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from detectors.beliefs import Beliefs, Outcome
-from detectors.change.finding import Finding
 from detectors.consensus import Task
 from detectors.evidence import SUBJECTIVE
 from detectors.windows import Partial, WindowKey
-from schemas.rows import ConfidenceOutcomeRow, FindingRow, TaskConfidenceRow, WindowPartialRow
+from schemas.rows import ConfidenceOutcomeRow, TaskConfidenceRow, WindowPartialRow
 
 #: Labels of an open set in a row's posterior; the others' probabilities are not worth their place.
 MAX_LABELS = 50
@@ -96,31 +93,4 @@ def partial_row(key: WindowKey, partial: Partial, partition: int) -> WindowParti
         partial.n_too_fast,
         partial.n_too_slow,
         partial.n_time_flagged,
-    )
-
-
-class Scope(NamedTuple):
-    """What a finding is about; empty: all."""
-
-    project_id: str = ""
-    task_type: str = ""
-    vendor_id: str = ""
-    labeler_id: str = ""
-
-
-def finding_row(metric: str, scope: Scope, found: Finding, partition: int, offset: int) -> FindingRow:
-    """A change that was found in a source partition, at the message of this offset."""
-    return FindingRow(
-        metric,
-        *scope,
-        at=found.at_ms,
-        source_partition=partition,
-        direction=found.direction,
-        since=found.since_ms,
-        baseline=found.baseline,
-        level=found.level,
-        answers=found.answers,
-        statistic=found.statistic,
-        threshold=found.threshold,
-        source_offset=offset,
     )

@@ -78,7 +78,6 @@ def live_state(pipeline: PartitionPipeline) -> list[Any]:
         state.windows.watermark_ms,
         state.expected_times.dump(),
         {kind: memory.dump() for kind, memory in state.expected_times.memories.items()},
-        state.coverage.dump(),
         state.positions,
         [state.journal.applied, list(state.journal.noted.items())],
         state.beliefs.confidence_model.dump(),

@@ -80,7 +80,7 @@ def test_changes_are_told_once_and_only_what_changed() -> None:
     events = [annotation(event_id=str(i), task_id=f"t-{i}", vendor_id=f"v-{i}") for i in range(20)]  # one page
     pipeline.process("annotations", records(events))
     rows = cast(list[StateRow], pipeline.state.changes(NOW_MS).state)
-    single = {"position": 1, "handling_time": 1, "coverage": 1, "label_space": 1, "labeler": 1}
+    single = {"position": 1, "handling_time": 1, "label_space": 1, "labeler": 1}
     assert Counter(row.kind for row in rows) == {"task": 20, "window": 20, **single}
     assert pipeline.state.changes(NOW_MS).state == []
     event = annotation(event_id="x", task_id="t-3", vendor_id="v-3", at=40.0, took=7.0)
@@ -88,7 +88,7 @@ def test_changes_are_told_once_and_only_what_changed() -> None:
     changes = pipeline.state.changes(NOW_MS)
     kinds = [row.kind for row in changes.state if isinstance(row, StateRow)]
     learned = {"speed": 1, "task_time": 20}  # of the page before: another one came later
-    others = ["coverage", "handling_time", "label_space", "labeler", "position", "task", "window"]
+    others = ["handling_time", "label_space", "labeler", "position", "task", "window"]
     assert Counter(kinds) == {**dict.fromkeys(others, 1), **learned}
     (partial,) = changes.results["window_partials"]
     assert isinstance(partial, WindowPartialRow)
@@ -135,6 +135,14 @@ def test_state_of_another_version_is_refused(field: str, value: object) -> None:
     rows[3] = rows[3]._replace(**{field: value})  # type: ignore[arg-type]  # that is what is tested
     with pytest.raises(UnknownCodecError, match="run the version of labelwatch that wrote it"):
         empty().restore(rows)
+
+
+def test_state_that_nothing_needs_any_more_is_read_over() -> None:
+    _, rows = stored_rows()
+    first, second = empty(), empty()
+    first.restore(rows)
+    second.restore([*rows, rows[0]._replace(kind="coverage", key="", payload="[]")])
+    assert list(second.tasks) == list(first.tasks)
 
 
 def test_nothing_stored_is_a_fresh_start() -> None:

@@ -116,6 +116,8 @@ def test_levels_are_stated_or_measured_or_usual() -> None:
     assert level_of(rule(level=0.9), measured=0.8) == Level(0.9, True)
     assert level_of(rule(), measured=0.8) == Level(0.8, False)
     assert level_of(rule()) == Level(0.92, False)
+    coverage = rule(metric="interval_coverage_90")
+    assert level_of(coverage, measured=0.96) == Level(0.9, True), "what is promised is not learned"
     assert level_of(rule(metric="volume", method="seasonal")) is None
     # nothing learns from 1 exactly, and a drop needs somewhere to go
     assert level_of(rule(), measured=1.0) == Level(0.985, False)
