@@ -3,6 +3,9 @@
 By default they miss most drops of accuracy, or fire falsely (docs/detectors.md has figures); `river_table` has the
 parameters that keep to an average run length. All three learn the level by themselves, and take what persists for the
 new level. They know nothing of a known level, and so are slower than what does.
+
+``river.drift`` is imported where a detector is built: it brings pandas, scikit-learn and SQLAlchemy with it, which take
+longer than all else that a worker loads, and shipped rules do not use it.
 """
 
 from __future__ import annotations
@@ -10,9 +13,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import Final, cast
-
-from river.drift import ADWIN, KSWIN, PageHinkley
-from river.stats import Mean
 
 from detectors.change.finding import Direction, Finding, State, check_config, check_share
 
@@ -58,6 +58,8 @@ class AdwinDetector:
         self._restart([float(one) for one in values], [int(one) for one in times])
 
     def _restart(self, values: list[float], times: list[int]) -> None:
+        from river.drift import ADWIN
+
         self._values, self._times = values, times
         self._river = ADWIN(delta=self._method.delta, clock=self._method.clock)
         for value in values:
@@ -161,6 +163,8 @@ class PageHinkleyDetector:
         self._method = method
         self._restart()
         if state is not None:
+            from river.stats import Mean
+
             values, mean, rise, fall, lowest, highest, answers, total, since_ms = cast(list[float], state)
             self._river._x_mean = Mean._from_state(int(values), float(mean))
             self._river._sum_increase, self._river._sum_decrease = float(rise), float(fall)
@@ -168,6 +172,8 @@ class PageHinkleyDetector:
             self._values, self._total, self._since_ms = int(answers), float(total), int(since_ms)
 
     def _restart(self) -> None:
+        from river.drift import PageHinkley
+
         method = self._method
         self._river = PageHinkley(
             min_instances=max(method.min_count, 1),
@@ -264,6 +270,8 @@ class KswinDetector:
             self._times, self._seen = [int(one) for one in times], int(seen)
 
     def _restart(self) -> None:
+        from river.drift import KSWIN
+
         method = self._method
         self._river = KSWIN(alpha=method.alpha, window_size=method.window, stat_size=method.latest, seed=0)
         self._times = []

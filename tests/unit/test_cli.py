@@ -109,6 +109,14 @@ def test_importing_the_command_line_is_cheap() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_worker_loads_nothing_for_rules_that_it_does_not_run() -> None:
+    """They would take as long to load as all the rest."""
+    heavy = "{'pandas', 'sklearn', 'sqlalchemy', 'matplotlib', 'apprise', 'chdb'}"
+    code = f"import sys, streams.app; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_config_variable_is_the_settings_one() -> None:
     assert cli.CONFIG_VARIABLE == settings.CONFIG_VARIABLE
 
