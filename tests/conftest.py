@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does, before NumPy is imported
+
 _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 # Shared machines stall: a deadline would test the machine. Examples are few because the suite is run all day.

@@ -8,6 +8,10 @@ import sys
 
 import click
 
+# Before NumPy is imported. Matrices are small here, and BLAS threads that wait for each other take the cores that other
+# workers need: where all are busy, one solve takes 75 ms with two threads and 2 ms with one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # The settings' own constant: importing them takes longer than help should, and Ctrl-C is met only below, in main().
 CONFIG_VARIABLE = "LABELWATCH_CONFIG"
 #: As shells have it for a program that Ctrl-C ended: 128 and the number of SIGINT.
