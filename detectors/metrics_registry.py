@@ -128,12 +128,12 @@ _ALL: Final = (
     _answers(
         "too_fast_share", "up", "answers", 0.025, 0.1,
         "Share of answers unusually fast for their labeler and work.",
-        ("forecasts", "too_fast"), spread=3.0,
+        ("forecasts", "too_fast"), spread=3.0, is_promised=True,
     ),
     _answers(
         "too_slow_share", "up", "answers", 0.025, 0.1,
         "Share of answers unusually slow for their labeler and work.",
-        ("forecasts", "too_slow"), spread=3.0,
+        ("forecasts", "too_slow"), spread=3.0, is_promised=True,
     ),
     Metric(
         "label_distance_own", "share", 0.0, 1.0, "hours", "scores", "up", "hours", 0.2, 0.1,
