@@ -91,6 +91,32 @@ class RuleWatch:
         self._is_by_labeler = rule.scope.kind == "labeler"
         self._swept_ms = 0
 
+    def change(self, rule: Rule) -> list[Said]:
+        """Go on under a rule that finds the same (`rule_change.finds_the_same`), and say again what holds, as it is told
+        by now."""
+        before, self.rule = self.rule, rule
+        self._resolve_after_ms = rule.resolve_after_seconds * 1_000
+        if rule == before:
+            return []
+        said: list[Said] = []
+        for _, scope in sorted(self.scopes.items()):
+            breach = scope.breach
+            if breach is None and not scope.is_silent:
+                continue
+            self._changed[scope.key] = scope
+            if breach is not None:
+                breach.resolve_after_ms = self._resolve_after_ms
+            if (
+                scope.is_silent and rule.no_data != before.no_data
+            ):  # silence means another thing now: begin with it anew
+                scope.is_silent = False
+                said.append(Said("speaking", scope, None))
+            if breach is not None and not (scope.is_silent and rule.no_data == "ok"):
+                said.append(self._lasts(scope, breach, since_ms=breach.bad_since_ms or breach.since_ms))
+            if scope.is_silent and rule.no_data == "alert":
+                said.append(Said("silent", scope, None))
+        return said
+
     def at(self, segment: Segment, labeler_id: str, now_ms: int) -> ScopeState | None:
         """The scope that an answer belongs to, new if it was not known; None if the rule does not watch it."""
         where = (*segment, labeler_id) if self._is_by_labeler else segment
@@ -189,11 +215,14 @@ class RuleWatch:
             return self._ended(scope, breach, breach.revise(value, 1, now_ms))
         seen = breach.see(value, now_ms)
         if seen == "lasts":
-            level, answers = breach.so_far()
-            figures = self._figures(breach)
-            now = {"level": level, "answers": answers, "seen_since_ms": max(breach.bad_since_ms, 0)}
-            return [Said("breach", scope, figures and figures.model_copy(update=now))]
+            return [self._lasts(scope, breach, since_ms=breach.bad_since_ms)]
         return self._ended(scope, breach, seen)
+
+    def _lasts(self, scope: ScopeState, breach: Breach, *, since_ms: int) -> Said:
+        level, answers = breach.so_far()
+        figures = self._figures(breach)
+        now = {"level": level, "answers": answers, "seen_since_ms": max(since_ms, 0)}
+        return Said("breach", scope, figures and figures.model_copy(update=now))
 
     def _ended(self, scope: ScopeState, breach: Breach, end: End | None) -> list[Said]:
         if end is None:

@@ -165,10 +165,10 @@ class TestEnd:
         assert kinds(watch.take(batch(truths=tuple(wrongs)))) == ["withdrawn"]
 
     def test_rules_that_go_take_their_breaches_with_them(self) -> None:
-        kept, gone, other = rule(name="kept"), rule(name="gone"), rule(name="other", severity="critical")
+        kept, gone, other = rule(name="kept"), rule(name="gone"), rule(name="other")
         watch = watching(kept, gone, other)
         assert len(told(watch, falling(450))) == 3
-        found = watch.change_rules([kept, rule(name="other", severity="info")])
+        found = watch.change_rules([kept, rule(name="other", min_count=10)])
         assert [(one.kind, one.rule.name) for one in found] == [("dropped", "gone"), ("dropped", "other")]
         assert kinds(told(watch, [answer(n, gold_correct=n % 12 != 0) for n in range(450, 700)])) == ["recovered"]
 
