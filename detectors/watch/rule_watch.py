@@ -92,8 +92,7 @@ class RuleWatch:
         self._swept_ms = 0
 
     def change(self, rule: Rule) -> list[Said]:
-        """Go on under a rule that finds the same (`rule_change.finds_the_same`), and say again what holds, as it is told
-        by now."""
+        """Go on under a rule that finds the same (`rule_change.finds_the_same`); what holds, as it is told by now."""
         before, self.rule = self.rule, rule
         self._resolve_after_ms = rule.resolve_after_seconds * 1_000
         if rule == before:
@@ -108,7 +107,7 @@ class RuleWatch:
                 breach.resolve_after_ms = self._resolve_after_ms
             if (
                 scope.is_silent and rule.no_data != before.no_data
-            ):  # silence means another thing now: begin with it anew
+            ):  # which is judged anew
                 scope.is_silent = False
                 said.append(Said("speaking", scope, None))
             if breach is not None and not (scope.is_silent and rule.no_data == "ok"):

@@ -48,6 +48,8 @@ class RulesFile:
         self._sink = sink
         self._publish = publish
         self._now_ms = now_ms
+        self._said: tuple[int, str] | None = None
+        """When the rules were changed that this worker sent last, and their hash."""
 
     async def run(self) -> None:
         """Look at the file until cancelled."""
@@ -61,7 +63,7 @@ class RulesFile:
         watch = ThresholdsWatch(path, in_force, app_id=self._settings.worker.app_id, worker_id=self._worker_id)
         found = await self._look(watch.start)
         if isinstance(found, Accepted):
-            await self._say(found.thresholds, to_ms(found.thresholds.changed_at))
+            await self._say(found.thresholds, self._changed_at_ms(found.thresholds))
         elif isinstance(found, Refused) and latest is None:
             await self._say(shipped(), 0)  # better than none; WATCH keeps to those that it has
         self._note(watch, found)
@@ -81,11 +83,16 @@ class RulesFile:
 
     async def _say_changed(self, rules: LoadedThresholds) -> None:
         """The file was seen to change, so it is later than what was in force, though an older file may have taken its
-        place, with the time at which that was written."""
-        latest = await self._latest()
-        if latest is None or latest.sha256 != rules.sha256:
-            least = 0 if latest is None else latest.changed_at + 1
-            await self._say(rules, max(to_ms(rules.changed_at), least))
+        place, with the time at which that was written. What was sent is perhaps not stored yet."""
+        row = await self._latest()
+        known = [one for one in (self._said, row and (row.changed_at, row.sha256)) if one]
+        latest_ms, sha256 = max(known, default=(-1, ""))
+        if sha256 != rules.sha256:
+            await self._say(rules, max(self._changed_at_ms(rules), latest_ms + 1))
+
+    def _changed_at_ms(self, rules: LoadedThresholds) -> int:
+        """When the file was written; one of the future would be later than whatever anybody writes until then."""
+        return min(to_ms(rules.changed_at), self._now_ms())
 
     async def _say(self, rules: LoadedThresholds, changed_at_ms: int) -> None:
         try:
@@ -102,6 +109,7 @@ class RulesFile:
         except ValidationError as error:  # a name beyond all measure
             log.error("thresholds.not_sent", reason=str(error))
             return
+        self._said = changed_at_ms, rules.sha256
         await self._publish([Message(MEASUREMENTS.name, 0, None, change.model_dump_json().encode())])
 
     async def _latest(self) -> ThresholdChangeRow | None:
