@@ -105,9 +105,7 @@ class RuleWatch:
             self._changed[scope.key] = scope
             if breach is not None:
                 breach.resolve_after_ms = self._resolve_after_ms
-            if (
-                scope.is_silent and rule.no_data != before.no_data
-            ):  # which is judged anew
+            if scope.is_silent and rule.no_data != before.no_data:  # which is judged anew
                 scope.is_silent = False
                 said.append(Said("speaking", scope, None))
             if breach is not None and not (scope.is_silent and rule.no_data == "ok"):
@@ -196,9 +194,10 @@ class RuleWatch:
                     scope.is_silent = True
                     self._changed[scope.key] = scope
                     said.append(Said("silent", scope, None))
-        if now_ms - self._swept_ms >= DAY_MS:
-            self._swept_ms = now_ms
-            gone = [scope for scope in self.scopes.values() if now_ms - scope.heard_ms >= FORGET_MS]
+        today_ms = now_ms - now_ms % DAY_MS
+        if today_ms > self._swept_ms:  # and after a restart, which finds nothing more that day
+            self._swept_ms = today_ms
+            gone = [scope for scope in self.scopes.values() if today_ms - scope.heard_ms >= FORGET_MS]
             said.extend(one for scope in gone for one in self._forget(scope))
         return in_order(said)
 
@@ -305,17 +304,18 @@ class RuleWatch:
         self._planned_for = volume, level
         try:
             self._plan, self.problem = self._planner(self.rule, volume, level), ""
-        except CannotPlanError as error:
-            self.problem = str(error)
-            return
+        except CannotPlanError as error:  # it rests, and begins anew when it can be planned
+            self._plan, self.problem = (), str(error)
+            self._near.clear()
         for scope in self.scopes.values():
-            scope.detectors = self._moved(scope)
+            if self._plan and scope.detectors:
+                scope.detectors = self._moved(scope)
+            else:
+                scope.detectors, scope.level = self._new_detectors()
             self._changed[scope.key] = scope
 
     def _moved(self, scope: ScopeState) -> list[Detector]:
         """A scope's detectors under the plan as it is now; what they have learned stays."""
-        if not scope.detectors:  # the rule did not run until now
-            return self._new_detectors()[0]
         moved: list[Detector] = []
         for one, detector in zip(self._plan, scope.detectors, strict=True):
             method = _of_level(one.method, scope.level)

@@ -11,7 +11,7 @@ import pytest
 from detectors.rule_method import CannotPlanError
 from detectors.watch.breach import LONGEST_MS
 from detectors.watch.planner import HOUR_MS, Volume
-from detectors.watch.rule_watch import FORGET_MS, RuleWatch
+from detectors.watch.rule_watch import DAY_MS, FORGET_MS, RuleWatch
 from detectors.watch.watch import Watch
 from schemas.measurements import Answer, LateTruth, Refused, ReviewMeasured, Settled
 from tests.measured import (
@@ -230,7 +230,7 @@ class TestSilence:
     def test_scopes_are_forgotten(self) -> None:
         watch = watching(rule())
         told(watch, falling(450))
-        days = FORGET_MS / 60_000
+        days = (FORGET_MS + DAY_MS) / 60_000  # it is looked at once a day
         found = told(watch, [answer(450, minute=450 + days), answer(451, minute=452 + days)])
         assert kinds(found) == ["dropped"]
         deleted = [key for kind, key, payload in watch.take_changed() if kind == "scope" and payload is None]

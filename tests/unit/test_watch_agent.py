@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import structlog
 from aiokafka.errors import KafkaConnectionError
 
 from detectors.watch.watch import Watch
@@ -122,6 +123,23 @@ class TestAgent:
         await storing
         assert [row.key for row in rig.sink.rows("state", kind="position")] == [TOPIC]  # type: ignore[union-attr]
         assert rig.failure() is None
+
+    async def test_what_does_not_run_is_said_once(self) -> None:
+        class Resting(Watch):
+            problems: Any = {"gold": "too much comes in"}
+
+        rig = WatchRig(Resting)
+        await rig.start()
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                rig.watch.report(0)
+            assert METRICS.rules_not_running._value.get() == 1
+            Resting.problems = {}
+            rig.watch.report(0)
+        assert [(one["event"], one["rule"], one.get("reason")) for one in logs] == [
+            ("rules.not_running", "gold", "too much comes in"),
+            ("rules.runs_again", "gold", None),
+        ]
 
     async def test_messages_for_a_partition_are_sent_in_order_whatever_fails(self) -> None:
         rig = WatchRig()
