@@ -54,6 +54,8 @@ class RuleReport:
     """In the scope with most volume, ``for`` and the closing of windows included."""
     delay_seconds_typical: float | None = None
     """In the scope in the middle."""
+    will_run: bool = True
+    """False where it cannot keep its budget at these volumes, or watches nothing."""
     words: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -80,6 +82,7 @@ def check_rule(rule: Rule, line: int, volumes: Volumes, *, window_seconds: float
     if volume is None:
         if volumes.is_real:
             report.warnings.append("its scope selects no segment that there is: it will watch nothing")
+            report.will_run = False
         volume = RuleVolume(1, 0.0, rule.scope.text, 0.0, 0.0, None)
     report.scopes, report.values_per_week = volume.scopes, volume.values_per_week
     level = level_of(rule, volume.measured)
@@ -91,6 +94,7 @@ def check_rule(rule: Rule, line: int, volumes: Volumes, *, window_seconds: float
         found = detecting(rule, volume.values_per_week, generator, volume.measured)
     except CannotPlanError as error:
         report.warnings.append(f"will not run at these volumes: {error}")
+        report.will_run = False
         return report
     wrong = [volume.values_per_week / one.arl for one in found if one.arl]
     report.false_alarms_per_week = sum(wrong) if wrong else None

@@ -36,7 +36,8 @@ thresholds.add_command(backtest)
 
 @thresholds.command(
     epilog="""\b
-Exit codes: 0 the file can be used, 1 it is refused (file:line:column: field: reason), 2 wrong usage.
+Exit codes: 0 the file can be used (though at these volumes some rules may not run: the last lines say so), 1 it is
+refused (file:line:column: field: reason), 2 wrong usage.
 \b
 A volumes file is JSON, one object a segment, with counts of a day; what is left out is 0:
   {"segments": [{"project_id": "x", "task_type": "box", "vendor_id": "v", "labelers": 40,
@@ -173,6 +174,13 @@ def _show(loaded: LoadedThresholds, volumes: Volumes, note: str, reports: list[R
             click.secho(f"  warning: {printable(warning)}", fg="yellow")
     total = sum(report.false_alarms_per_week or 0.0 for report in reports)
     rules = f"{len(reports)} rule{'' if len(reports) == 1 else 's'}"
-    click.echo(f"\n{loaded.source} can be used: {rules}, false alarms a week together: {total:.2g}.")
+    together = f"false alarms a week together: {total:.2g}"
+    resting = [report.name for report in reports if not report.will_run]
+    if resting:
+        which = f"{len(reports) - len(resting)} of {rules} will run at these {'' if volumes.is_real else 'ASSUMED '}volumes"
+        click.echo(f"\n{loaded.source} can be used, but only {which}, {together}.")
+        click.secho(f"Will not run: {', '.join(resting)}.", fg="yellow")
+    else:
+        click.echo(f"\n{loaded.source} can be used: {rules}, {together}.")
     if not loaded.is_ended:
         click.echo(f"Its last line is not `{END_MARK}`: with it, a half-written file is never taken for a whole one.")

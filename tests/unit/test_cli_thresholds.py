@@ -128,6 +128,19 @@ def test_what_cannot_keep_its_budget_is_said(folder: Path) -> None:
     assert "above its budget of 1" in fixed["warnings"][0]
 
 
+def test_rules_that_will_not_run_are_counted_and_named(folder: Path) -> None:
+    rules = ["{name: a, metric: gold_accuracy, method: adwin}", "{name: b, metric: gold_accuracy, level: 0.92}"]
+    rules.append('{name: c, metric: gold_accuracy, scope: segment where vendor_id = "nobody"}')
+    (folder / "t.yaml").write_text("version: 1\nrules:\n" + "".join(f"- {rule}\n" for rule in rules))
+    result = run(folder / "t.yaml", "--volumes", folder / "v.json")
+    assert result.exit_code == 0
+    assert "t.yaml can be used, but only 1 of 3 rules will run at these volumes, false" in result.output
+    assert "Will not run: a, c." in result.output
+    shown = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    assert [rule["will_run"] for rule in shown] == [False, True, False]
+    assert "of 3 rules will run at these ASSUMED volumes" in run(folder / "t.yaml", "--offline").output
+
+
 @pytest.mark.parametrize("volumes", ["", "[]", '{"segments": []}', '{"segments": [{"project_id": "x"}]}', "\xff"])
 def test_bad_volumes_are_wrong_usage(folder: Path, volumes: str) -> None:
     (folder / "v.json").write_text(volumes, encoding="latin-1")
