@@ -62,8 +62,38 @@ def test_as_json(folder: Path) -> None:
     assert (rule["name"], rule["line"], rule["scopes"], rule["level_from"]) == ("gold", 3, 1, "stated")
     assert rule["values_per_week"] == 7 * 9_360
     assert rule["false_alarms_per_week"] == pytest.approx(1.0)
-    assert 60 * rule["delay_values"] / 6.5 + 180 == pytest.approx(rule["delay_seconds"])
+    assert 60 * rule["delay_values"] / 6.5 == pytest.approx(rule["delay_seconds"]), "answers wait for nothing"
     assert shown["volumes"] == {"source": "the volumes file", "is_real": True, "segments": 1}
+
+
+def test_only_hours_wait_for_their_end(folder: Path) -> None:
+    (folder / "t.yaml").write_text(
+        "version: 1\nrules:\n- {name: a, metric: volume, method: seasonal, for: 5m}\n"
+        "- {name: b, metric: stall_seconds, method: fixed, limit: 60, min_count: 1}\n"
+    )
+    hourly, stalled = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    assert hourly["delay_seconds"] == pytest.approx(3_600 * hourly["delay_values"] + 3_720 + 300)
+    assert "up to 62 minutes more until the first whole hour after it began is closed" in hourly["words"]
+    assert not any("closed" in sentence for sentence in stalled["words"])
+
+
+def test_volumes_may_be_of_fewer_hours_than_a_day(folder: Path) -> None:
+    (day,) = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    of_two = {"hours": 2, "segments": [{**SEGMENT, "golds": 780, "golds_right": 717}]}
+    (folder / "v.json").write_text(json.dumps(of_two))
+    (two,) = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    assert two["values_per_week"] == day["values_per_week"] == 7 * 24 * 390
+    assert two["delay_seconds"] == day["delay_seconds"]
+
+
+def test_habits_are_counted_as_they_are_watched(folder: Path) -> None:
+    (folder / "t.yaml").write_text(
+        "version: 1\nrules:\n- {name: a, metric: constant_answer_share, scope: labeler}\n"
+        "- {name: b, metric: repeated_answer_share, scope: labeler}\n"
+    )
+    (folder / "v.json").write_text(json.dumps({"segments": [{**SEGMENT, "free": 10_000}]}))
+    pairs, texts = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    assert (pairs["values_per_week"], texts["values_per_week"]) == (7 * 80_000 / 2, 7 * 10_000)
 
 
 def test_assumed_volumes_are_said_plainly(folder: Path) -> None:
