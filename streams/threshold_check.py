@@ -84,9 +84,9 @@ def check_rule(rule: Rule, line: int, volumes: Volumes, *, late_seconds: float) 
         if volumes.is_real:
             report.warnings.append("its scope selects no segment that there is: it will watch nothing")
             report.will_run = False
-        volume = RuleVolume(1, 0.0, rule.scope.text, 0.0, 0.0, None)
+        volume = RuleVolume(1, 0.0, rule.scope.text.removeprefix(rule.scope.kind).lstrip(), 0.0, 0.0, None)
     report.scopes, report.values_per_week = volume.scopes, volume.values_per_week
-    level = level_of(rule, volume.measured)
+    level = None if metric.law == "numbers" else level_of(rule, volume.measured)
     if level:
         report.level = round(level.value, 4)
         report.level_from = _level_from(rule, level, volume)

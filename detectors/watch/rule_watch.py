@@ -187,7 +187,7 @@ class RuleWatch:
         if self._planned_for is not None:
             self._replan(now_ms)
         said: list[Said] = []
-        if self.rule.no_data != "keep":
+        if self.rule.no_data != "keep" and self.metric.source != "minutes":
             for scope in self.scopes.values():
                 is_quiet = now_ms - scope.heard_ms >= max(self._resolve_after_ms, LEAST_SILENCE_MS)
                 if is_quiet and not scope.is_silent and (self.rule.no_data == "alert" or scope.breach is not None):

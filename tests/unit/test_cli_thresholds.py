@@ -141,6 +141,9 @@ def test_an_unknown_project_is_refused_unless_declared(folder: Path, monkeypatch
     monkeypatch.setenv("LABELWATCH_PROJECTS", '{"y": {}}')
     declared = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"][0]
     assert any("selects no segment" in warning for warning in declared["warnings"])
+    (folder / "t.yaml").write_text(GOLD.replace("'project_id", "'segment where project_id").replace('"x"', '"y"'))
+    (segment,) = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    assert "of segment where project_id" in segment["words"][0]
 
 
 def test_an_unknown_vendor_is_a_warning(folder: Path) -> None:
