@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import cast
 
 import structlog
@@ -60,7 +59,7 @@ class RulesFile:
             await asyncio.Event().wait()
             return
         in_force = self._stored(latest) or replace(shipped(), sha256="")  # so that a file like it is taken, too
-        watch = ThresholdsWatch(path, in_force, app_id=self._settings.worker.app_id, worker_id=self._worker_id)
+        watch = ThresholdsWatch(path, in_force)
         found = await self._look(watch.start)
         if isinstance(found, Accepted):
             await self._say(found.thresholds, self._changed_at_ms(found.thresholds))
@@ -74,9 +73,9 @@ class RulesFile:
                 await self._say_changed(found.thresholds)
             self._note(watch, found)
 
-    async def _look(self, look: Callable[[datetime], Accepted | Refused | None]) -> Accepted | Refused | None:
+    async def _look(self, look: Callable[[], Accepted | Refused | None]) -> Accepted | Refused | None:
         try:
-            return await asyncio.to_thread(look, self._now())
+            return await asyncio.to_thread(look)
         except Exception as error:  # not even a mistake of ours in reading a file stops a worker
             log.error("thresholds.look_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
             return Refused(f"cannot be read: {type(error).__name__}")
@@ -135,6 +134,3 @@ class RulesFile:
             log.info("thresholds.accepted", source=found.thresholds.source, sha256=found.thresholds.sha256)
         elif isinstance(found, Refused):
             log.error("thresholds.refused", reason=found.reason)
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._now_ms() / 1_000, UTC)

@@ -169,9 +169,9 @@ class RulesRig:
     async def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         poll = ThresholdsWatch.poll
 
-        def counted(watch: ThresholdsWatch, now: Any) -> Any:
+        def counted(watch: ThresholdsWatch) -> Any:
             self.looks += 1
-            return poll(watch, now)
+            return poll(watch)
 
         monkeypatch.setattr(ThresholdsWatch, "poll", counted)
         self.running = asyncio.create_task(self.file.run())
