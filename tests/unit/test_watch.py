@@ -227,6 +227,13 @@ class TestSilence:
         told(watch, falling(100))
         assert told(watch, [answer(100 + n) for n in range(30)]) == []
 
+    def test_a_stall_is_not_over_because_nothing_comes(self) -> None:
+        stalls = {"method": "fixed", "limit": 1_800, "min_count": 1, "no_data": "ok"}  # which defaults may say
+        watch = watching(rule("stall_seconds", scope="vendor", **stalls))
+        segments = [SEGMENT, ("p", "t", "w")]
+        found = told(watch, [answer(number, segment=number > 5) for number in range(200)], segments=segments)
+        assert kinds(found) == ["breach"]
+
     def test_scopes_are_forgotten(self) -> None:
         watch = watching(rule())
         told(watch, falling(450))

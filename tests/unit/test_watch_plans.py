@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from detectors.rule_method import CannotPlanError
-from detectors.watch.rule_watch import RuleWatch
+from detectors.watch.rule_watch import DAY_MS, FORGET_MS, RuleWatch
 from tests.measured import SEGMENT, quick_plan, rule
 
 SECONDS = 1_000
@@ -86,3 +86,17 @@ def test_a_breach_is_seen_to_its_end() -> None:
     feed(one, 0, 6_000, 2 * SECONDS, wrong=2)
     assert one.problem
     assert "recovered" in feed(one, 0, 300, 600 * SECONDS)
+
+
+def test_scopes_are_forgotten_at_the_same_time_live_and_after_a_restart() -> None:
+    one = RuleWatch(rule(scope="vendor"), plan)
+    scope = one.at(SEGMENT, "ann", DAY_MS // 2)
+    assert scope is not None
+    one.hear(scope, DAY_MS // 2)
+    last_day = FORGET_MS + DAY_MS // 2
+    one.sweep(last_day - DAY_MS // 4)
+    again = restarted(one)
+    for now_ms in (last_day, last_day + DAY_MS // 4, last_day + DAY_MS):
+        for each in (one, again):
+            each.sweep(now_ms)
+        assert len(one.scopes) == len(again.scopes) == (now_ms <= last_day + DAY_MS // 4)
