@@ -65,6 +65,8 @@ class AlertFacts:
     affected_query: str | None = None
     runbook: str | None = None
     alert_id: str = ""
+    is_update: bool = False
+    """People were told before, when it was too early to say who it is."""
     page_template: str | None = None
     """As `streams.alert_page.check_page_template` accepts it."""
 
@@ -149,6 +151,7 @@ def _plain_block(text: str) -> str:
 
 def _title(facts: AlertFacts) -> str:
     head = {"firing": facts.severity.upper(), "resolved": "RESOLVED", "withdrawn": "WITHDRAWN"}[facts.state]
+    head = f"UPDATE {head}" if facts.is_update else head
     for most in (60, 24, 12, 8, 4):
         title = f"{head} {_change(facts, shown, most)}"
         if len(title) <= MAX_TITLE:
