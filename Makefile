@@ -44,7 +44,7 @@ test-whole: $(VENV)/.dev ## The same with whole sets and days instead of parts o
 	LABELWATCH_TESTS=whole $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
 
 test-unit: $(VENV)/.dev ## The quick ones: no broker, no engine
-	$(BIN)/python -m pytest --numprocesses $(JOBS) tests/unit schemas detectors
+	$(BIN)/python -m pytest --numprocesses auto tests/unit schemas detectors
 
 lint: $(VENV)/.dev ## Style, types, architecture
 	$(BIN)/ruff check .

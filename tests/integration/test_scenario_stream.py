@@ -15,6 +15,8 @@ from streams.evaluate.scenario.stream import Run, simulate
 from streams.explanations import Question
 from tests.scenarios import SMALL
 
+pytestmark = pytest.mark.integration
+
 INCIDENTS = """\
 changes:
   - {kind: newcomers, vendor: busy, labelers: 3, start: 1d}

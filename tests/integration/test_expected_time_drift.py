@@ -10,6 +10,8 @@ from detectors.expected_time import ExpectedTimes
 from tests.expected_times import dumped, restored
 from tests.timed_labelers import Slowdown, simulated
 
+pytestmark = pytest.mark.integration
+
 EVENTS, AT = 4_500, 2_400
 SLOW = "project-0"
 

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from benchmarks.captions import FILE, auc_with_interval, in_top, main, measure, read_given, read_truth
 
+pytestmark = pytest.mark.integration
+
 HEADER = [
     *("_unit_id", "_created_at", "_id", "_started_at", "_tainted", "_channel", "_worker_id"),
     *("sentence", "sentence_category", "sentence_gold"),

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from benchmarks.truth import COLUMNS, DATA_VARIABLE, SETS, main, mean_of, river_us
 
+pytestmark = pytest.mark.integration
+
 DATA = Path(os.environ.get(DATA_VARIABLE) or Path(__file__).parents[3] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data in {DATA}; {DATA_VARIABLE} names another folder")
 

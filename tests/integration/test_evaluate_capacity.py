@@ -13,6 +13,8 @@ from benchmarks import capacity as benchmark
 from detectors.capacity import DAY_MS, Stint
 from streams.evaluate.capacity import backtest, coverage, naive_days, steady_workforce
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def team() -> list[Stint]:

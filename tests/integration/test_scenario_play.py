@@ -24,6 +24,8 @@ from streams.evaluate.scenario.stream import TrueIncident
 from tests.alerts import HOUR, T0, batch, verdict
 from tests.scenarios import SMALL
 
+pytestmark = pytest.mark.integration
+
 VENDOR = "incidents: [{kind: vendor, vendor: acme, points: 40, start: 7h, lasts: 8h}]\n"
 #: Without threshold to simulate: blocks of fifty under .7.
 RULES = """\

@@ -11,6 +11,8 @@ import yaml
 from benchmarks.explanation import Outcome, run
 from streams.sources.simulation.scenario import Scenario, parse_scenario
 
+pytestmark = pytest.mark.integration
+
 BASE: dict[str, Any] = {
     "name": "explained",
     "duration": "9h",

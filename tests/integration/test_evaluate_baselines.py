@@ -11,6 +11,8 @@ from streams.evaluate.baselines import METHODS, TITLES, available, majority
 from streams.evaluate.dataset import Dataset, GivenLabel
 from streams.evaluate.forecast import Forecast, accuracy, ranking
 
+pytestmark = pytest.mark.integration
+
 
 def crowd(tasks: int = 60) -> Dataset:
     """Six labelers of known accuracy; the last two are guessing against the truth."""
