@@ -20,7 +20,7 @@ from streams.delivery.target import DELIVERED, Outgoing
 from streams.delivery.targets import targets_of
 from streams.delivery.text import PlainText, page_of
 from streams.settings import NotifySettings, SettingsError
-from tests.alerts import HOUR, T0, batch, rule, scope, verdict
+from tests.alerts import HOUR, MINUTE, T0, batch, rule, scope, verdict
 from tests.hostile_names import ON_THE_WIRE
 from tests.webhook import webhook
 
@@ -255,6 +255,21 @@ class TestQueue:
         queue.retry(first, T0, 1_000, "HTTP 500")
         notices = [(one.notice, one.is_news) for one in queue.waiting if one.alert.alert_id == first.alert.alert_id]
         assert notices == [("resolved", True)]
+
+    def test_what_is_silenced_for_long_is_stored_once(self) -> None:
+        queue = self.queue()
+        for minute, is_changed in ((0, True), (1, False), (2, False)):
+            intent = queue.next("box", T0 + minute * MINUTE)
+            assert intent is not None
+            queue.put_off(intent, T0 + (minute + 1) * MINUTE, "silenced")
+            assert queue.is_changed is is_changed
+            queue.take_changed()
+            queue.stored()
+            other = queue.next("box", T0 + minute * MINUTE)  # of another alert
+            assert other is not None
+            assert other.alert.alert_id != intent.alert.alert_id
+            queue.release(other)
+            assert queue.next_ms("box") == other.next_ms
 
     def test_that_something_is_over_is_given_up_after_a_week(self) -> None:
         queue = DeliveryQueue("labelwatch", ["box"])
