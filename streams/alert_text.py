@@ -157,7 +157,7 @@ def _lines(facts: AlertFacts) -> Iterator[tuple[str, str]]:
     if facts.state == "firing":
         yield from _explained(facts)
         advice = ADVICE[FAMILIES[facts.metric]] if facts.why is None else _ADVICE[facts.why.verdict]
-        yield "What to do", f"{advice} {facts.runbook or ''}".rstrip()
+        yield "What to do", f"{advice} {facts.runbook or runbook(facts.metric, FAMILIES[facts.metric])}"
     if facts.page_url is not None:
         yield "Page", facts.page_url
     if facts.state == "firing":
@@ -277,6 +277,15 @@ def _query(facts: AlertFacts) -> str:
     return query if facts.affected_tasks and len(query) <= MAX_QUERY else ""
 
 
+def runbook(metric: MetricName, family: Family) -> str:
+    """The page of the shipped documentation that says more, where the rule names none.
+
+    >>> runbook("gold_accuracy", "quality"), runbook("invalid_share", "stream")
+    ('docs/runbooks/quality-drop.md', 'docs/runbooks/dead-letters.md')
+    """
+    return f"docs/runbooks/{_RUNBOOKS[family] if metric != 'invalid_share' else 'dead-letters'}.md"
+
+
 def levels(metric: MetricName, one: float, other: float) -> tuple[str, str]:
     """Two levels with their unit, with as many digits as tell them apart.
 
@@ -354,3 +363,9 @@ ADVICE: Final[dict[Family, str]] = {
     "silence": "Look whether work still comes in and answers are still sent: tool, vendor, producer.",
 }
 """What to do where nothing is known of the cause."""
+_RUNBOOKS: Final[dict[Family, str]] = {
+    "quality": "quality-drop",
+    "time": "coverage-break",
+    "stream": "lag-growing",
+    "silence": "lag-growing",
+}

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from detectors.alerts.alert import Alert, Ended, Notice
 from streams.alert_page import page_url
-from streams.alert_text import ADVICE, MAX_TITLE
+from streams.alert_text import ADVICE, MAX_TITLE, runbook
 from streams.safe_text import shown
 
 
@@ -52,7 +52,8 @@ class PlainText:
         if alert.is_flapping and notice != "resolved":
             lines.append("It comes and goes, and is over when all was well for longer.")
         if notice != "resolved":
-            lines.append(f"What to do: {ADVICE[alert.family]} {alert.rule.runbook or ''}".rstrip())
+            link = alert.rule.runbook or runbook(alert.rule.metric, alert.family)
+            lines.append(f"What to do: {ADVICE[alert.family]} {link}")
         if page := page_of(self._page_template, alert):
             lines.append(f"Page: {page}")
         lines.append(f"Alert {alert.alert_id} of rule {shown(alert.rule.name)}")
