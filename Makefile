@@ -8,7 +8,7 @@ JOBS ?= 3
 # Fewer surprises: what runs here is what the lock says.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: help install demo test test-unit lint format bench lock kafka-up kafka-down docs clean
+.PHONY: help install demo test test-whole test-unit lint format bench lock kafka-up kafka-down docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ demo: $(VENV)/.embedded ## Simulate a day with incidents, score it, and show wha
 
 test: $(VENV)/.dev ## All tests: unit, contract, property, integration on every broker that can run here
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
+
+test-whole: $(VENV)/.dev ## The same with whole sets and days instead of parts of them: most of an hour
+	LABELWATCH_TESTS=whole $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
 
 test-unit: $(VENV)/.dev ## The quick ones: no broker, no engine
 	$(BIN)/python -m pytest --numprocesses $(JOBS) tests/unit schemas detectors

@@ -5,7 +5,7 @@
 Detectors take answers as they come, but those of a page are done at one pace, and a tired hour is slow throughout. So
 on each public set with handling times the flags of forecasts pass in their true order, by labeler where rules watch
 labelers. *Ratio*: variance of the share in blocks (50 flags of a set, 20 of a labeler) over that of independent ones.
-*Alarms*: of the shipped rule's detector with the registry's spread, and with none, at one false alarm in 100,000
+*Alarms*: of the shipped rule's detector with the registry's spread, and with none, at one false alarm in a million
 values; the sets have no incidents that anybody wrote down, but crowds change in them, too.
 """
 
@@ -30,16 +30,15 @@ from benchmarks.handling_time import DATA_VARIABLE, REPO, SETS
 from detectors.change.e_process import EProcess
 from detectors.expected_time import Timing, Work
 from detectors.metrics_registry import METRICS
-from detectors.rule_method import LEARNING
 from schemas.thresholds import MetricName
 from streams.evaluate.handling_time import run_model
 from streams.sources.source import SourceError
 
-ARL: Final = 100_000.0
+ARL: Final = 1_000_000.0
 POOLED_BLOCK: Final = 50
 LABELER_BLOCK: Final = 20
-#: Smallest drops of the shipped rules.
-DROPS: Final[dict[MetricName, float]] = {"interval_coverage_90": 0.1, "too_fast_share": 0.2, "too_slow_share": 0.2}
+#: Smallest drops of the shipped rules; too slow is taken as too fast is.
+DROPS: Final[dict[MetricName, float]] = {"interval_coverage_90": 0.1, "too_fast_share": 0.3, "too_slow_share": 0.3}
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,8 @@ def alarms(metric: MetricName, streams: Sequence[Sequence[bool]], spread: float)
     what = METRICS[metric]
     assert what.level is not None, "shares have one"
     assert what.bad != "both", "shares have a bad side"
-    method = EProcess(
-        ARL**spread, what.level, DROPS[metric], what.bad, learning=None if what.is_promised else LEARNING
-    )  # fmt: skip
+    assert what.is_promised, "or its level would have to be learned"
+    method = EProcess(ARL**spread, what.level, DROPS[metric], what.bad)
     found = 0
     for stream in streams:
         detector = method.build()

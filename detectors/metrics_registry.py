@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from detectors.watch.hours import LEAST, LEAST_COMPARED
 from schemas.scope import KINDS, Kind
 from schemas.thresholds import MethodName, MetricName
 
@@ -99,7 +100,7 @@ _ALL: Final = (
     Metric(
         "mean_confidence", "share", 0.0, 1.0, "answers", "scores", "down", "answers", 0.1, 0.9,
         "Mean calibrated probability that the consensus is right, of the task of each answer, now that it is counted.",
-        scopes=_POOLED,
+        scopes=_POOLED, methods=("e_sr_guaranteed", "fixed"),
     ),
     Metric(
         "calibration_error", "share", 0.0, 1.0, "hours", "scores", "up", "hours", 0.1, 0.05,
@@ -128,12 +129,12 @@ _ALL: Final = (
     _answers(
         "too_fast_share", "up", "answers", 0.025, 0.1,
         "Share of answers unusually fast for their labeler and work.",
-        ("forecasts", "too_fast"), spread=3.0,
+        ("forecasts", "too_fast"), spread=3.0, is_promised=True,
     ),
     _answers(
         "too_slow_share", "up", "answers", 0.025, 0.1,
         "Share of answers unusually slow for their labeler and work.",
-        ("forecasts", "too_slow"), spread=3.0,
+        ("forecasts", "too_slow"), spread=3.0, is_promised=True,
     ),
     Metric(
         "label_distance_own", "share", 0.0, 1.0, "hours", "scores", "up", "hours", 0.2, 0.1,
@@ -220,6 +221,9 @@ def to_markdown() -> str:
         "- **Measured from**: *answers* are values one by one as they come (so are reviews and messages), whatever the",
         "  scope; *hours* have one value each, when the watermark has passed them, late answers left out;",
         "  *minutes* are those of the stream's own clock.",
+        f"- **Hours with too little** say nothing, and are no silence: those with fewer than {LEAST} values of the",
+        f"  mean, or {LEAST_COMPARED} answers that can be compared (alpha), tasks (calibration), or labels and as many",
+        "  to hold them against (distances). Every hour has a volume.",
         "- **Bad is**: the `direction` of a rule that says none. Both: two detectors, which share the budget.",
         "- **Drop**: `smallest_drop` of a rule that says none. `seasonal` and `kswin` look at deviations instead.",
         *_spreads(),

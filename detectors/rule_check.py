@@ -36,7 +36,7 @@ def problems(thresholds: Thresholds) -> Iterator[RuleProblem]:
             yield RuleProblem(number, "name", f"{rule.name} is the name of another rule; names must differ")
         seen[rule.name] = number
         metric = METRICS[rule.metric]
-        for field, reason in (*_suits(rule, metric), *_numbers(rule, metric), *_needless(rule, written)):
+        for field, reason in (*_suits(rule, metric), *_numbers(rule, metric), *_needless(rule, metric, written)):
             yield RuleProblem(number, field, reason)
 
 
@@ -58,19 +58,12 @@ def _suits(rule: Rule, metric: Metric) -> Iterator[tuple[str, str]]:
         yield "scope", f"{metric.name} is not measured of each {rule.scope.kind}; take {_either(metric.scopes)}"
     if rule.scope.where is not None and metric.scopes == ("all",):
         yield "scope", f"{metric.name} is not measured by segment; write all"
-    seasonality = rule.schedule.seasonality
-    if rule.method == "seasonal" and seasonality == "none":
-        yield "schedule", "the seasonal method is all about the hour of the week; leave out seasonality: none"
-    if rule.method != "seasonal" and seasonality == "hour_of_week":
-        yield "schedule", f"seasonality is for method seasonal, not {rule.method}"
 
 
 def _numbers(rule: Rule, metric: Metric) -> Iterator[tuple[str, str]]:
     low, high = metric.low, metric.high
     if rule.level is not None:
-        if metric.law == "numbers":
-            yield "level", f"is for shares; {rule.method} on {metric.name} learns the level"
-        elif not low < rule.level < high:
+        if _has_level(rule, metric) and not low < rule.level < high:
             yield "level", f"must be above {low:g} and below {high:g}, not {rule.level:g}"
     elif rule.method in _WITH_LEVEL and not metric.is_promised:
         yield (
@@ -81,8 +74,6 @@ def _numbers(rule: Rule, metric: Metric) -> Iterator[tuple[str, str]]:
         yield "level", f"e_sr_guaranteed on {metric.name} must be told the level while all is well"
     if rule.method == "fixed":
         yield from _fixed(rule, metric)
-    elif rule.limit is not None:
-        yield "limit", f"is for method fixed, not {rule.method}"
     drop = smallest_drop(rule)
     if drop is None or metric.law == "numbers" or rule.method in (*_WITHOUT_DROP, "fixed"):
         return
@@ -109,14 +100,35 @@ def _fixed(rule: Rule, metric: Metric) -> Iterator[tuple[str, str]]:
         yield "direction", "a limit has one bad side; write down or up"
 
 
-def _needless(rule: Rule, written: Rule) -> Iterator[tuple[str, str]]:
+def _has_level(rule: Rule, metric: Metric) -> bool:
+    """Whether a stated level says anything to the rule's method."""
+    if rule.method == "fixed":
+        return metric.law == "answers"
+    return metric.law != "numbers" and rule.method not in _WITHOUT_DROP
+
+
+def _needless(rule: Rule, metric: Metric, written: Rule) -> Iterator[tuple[str, str]]:
     """What the rule itself says without effect; what ``defaults`` say need not suit every rule."""
-    if "smallest_drop" not in written.model_fields_set:
-        return
-    if rule.method in _WITHOUT_DROP:
+    said = {name for name in written.model_fields_set if getattr(written, name) is not None}
+    if "smallest_drop" in said and rule.method in _WITHOUT_DROP:
         yield "smallest_drop", f"{rule.method} looks for unusual deviations, whatever their size; leave it out"
-    elif rule.method == "fixed":
+    if "smallest_drop" in said and rule.method == "fixed":
         yield "smallest_drop", "method fixed looks at its limit only; leave it out"
+    if "level" in said and not _has_level(rule, metric):
+        does = "looks at its limit only" if rule.method == "fixed" else "learns the level"
+        yield "level", f"{rule.method} on {metric.name} {does}; leave it out"
+    if "limit" in said and rule.method != "fixed":
+        yield "limit", f"is for method fixed, not {rule.method}"
+    if "min_count" in said and rule.min_count and rule.method == "kswin":
+        yield "min_count", "kswin waits until its window is full, which has a length of its own; leave it out"
+    if "no_data" in said and rule.no_data != "keep" and metric.source == "minutes":
+        yield "no_data", f"{metric.name} has a value every minute, also while nothing comes in; leave it out"
+    if "schedule" not in said:
+        return
+    if rule.method == "seasonal" and rule.schedule.seasonality == "none":
+        yield "schedule", "the seasonal method is all about the hour of the week; leave out seasonality: none"
+    if rule.method != "seasonal" and rule.schedule.seasonality == "hour_of_week":
+        yield "schedule", f"seasonality is for method seasonal, not {rule.method}"
 
 
 def _either(names: tuple[str, ...]) -> str:

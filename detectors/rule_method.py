@@ -95,7 +95,7 @@ def level_of(rule: Rule, measured: float | None = None) -> Level | None:
 
 
 def detecting(
-    rule: Rule, values_per_week: float, generator: np.random.Generator, measured: float | None = None, at_once: int = 1
+    rule: Rule, values_per_week: float, generator: np.random.Generator, measured: float | None = None
 ) -> tuple[Detecting, ...]:
     """The detectors of a rule: a function of the arguments and of what the generator gives first.
 
@@ -107,7 +107,6 @@ def detecting(
         values_per_week: of all its scopes together, since the budget is theirs together.
         generator: for simulated thresholds.
         measured: the metric over all scopes by now, where the rule states no level.
-        at_once: how many answers come in one count at least, where answers are pooled; 1 is always safe.
 
     Raises:
         CannotPlanError: its method is not calibrated for such a budget and volume.
@@ -124,7 +123,7 @@ def detecting(
     arl = max(average_run_length(max(values_per_week, 1.0), budget), LEAST_ARL)
     level = level_of(rule, measured)
     try:
-        return tuple(_one(rule, way, arl, level, generator, at_once) for way in ways)
+        return tuple(_one(rule, way, arl, level, generator) for way in ways)
     except ValueError as error:
         raise CannotPlanError(
             f"{rule.method} cannot keep {rule.false_alarms_per_week:g} false alarms a week: {error}"
@@ -132,13 +131,13 @@ def detecting(
 
 
 def _one(
-    rule: Rule, direction: Direction, arl: float, level: Level | None, generator: np.random.Generator, at_once: int
+    rule: Rule, direction: Direction, arl: float, level: Level | None, generator: np.random.Generator
 ) -> Detecting:
     if rule.method == "fixed" and rule.limit is not None:
         is_counted = METRICS[rule.metric].law == "answers"
         run_length = _fixed_arl(rule, direction, level.value) if level and is_counted else None
         return Detecting(FixedThreshold(rule.limit, rule.min_count, direction), direction, run_length)
-    method = _method(rule, direction, arl, level, generator, at_once)
+    method = _method(rule, direction, arl, level, generator)
     return Detecting(_allowing(method, METRICS[rule.metric].spread), direction, arl)
 
 
@@ -155,10 +154,11 @@ def _allowing(method: Method, spread: float) -> Method:
 
 
 def _method(
-    rule: Rule, direction: Direction, arl: float, level: Level | None, generator: np.random.Generator, at_once: int
+    rule: Rule, direction: Direction, arl: float, level: Level | None, generator: np.random.Generator
 ) -> Method:
     if rule.method == "seasonal":
-        return calibrate.seasonal(arl, direction=direction, min_count=max(rule.min_count, 168))
+        hourly = calibrate.seasonal(arl, direction=direction, min_count=max(rule.min_count, 168))
+        return replace(hourly, time_zone=rule.schedule.time_zone)
     if rule.method == "kswin":
         return river_table.kswin(arl, direction)
     assert level is not None, "rule_check lets only shares have other methods"
@@ -191,7 +191,6 @@ def _method(
         direction=direction,
         min_count=rule.min_count,
         learning=learning,
-        at_once=at_once,
     )
 
 

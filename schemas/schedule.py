@@ -91,7 +91,7 @@ class Schedule(BaseModel):
     time_zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] = "UTC"
     quiet_hours: Annotated[tuple[QuietHours, ...], Field(strict=False, max_length=20)] = ()
     seasonality: Literal["none", "hour_of_week"] | None = None
-    """Whether every hour of the week (UTC) has a level of its own. Left out: as the method has it."""
+    """Whether every hour of the week (of the time zone) has a level of its own. Left out: as the method has it."""
 
     def is_quiet(self, at: datetime) -> bool:
         """Whether nobody is to be woken at a time (aware).

@@ -12,10 +12,11 @@ from schemas.scope import Kind
 from schemas.thresholds import Rule
 
 VerdictKind = Literal["breach", "recovered", "withdrawn", "silent", "speaking", "new_level", "dropped"]
-"""breach: a change was found; of a scope in breach, that it lasts: once an hour at most, with all values since the
-change. recovered: the metric is back. withdrawn: late data say that there was no change.
+"""breach: a change was found; of a scope in breach, that it lasts: once an hour at most, and when its rule is told
+otherwise, with all values since the change. recovered: the metric is back. withdrawn: late data say that there was no
+change.
 silent, speaking: no values come any more, or again. new_level: breached for so long that it is the level now.
-dropped: the rule was changed or removed."""
+dropped: the rule looks for something else now, or was removed."""
 
 Whole = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -66,6 +66,8 @@ class AlertFacts:
     affected_query: str | None = None
     runbook: str | None = None
     alert_id: str = ""
+    is_update: bool = False
+    """People were told before, when it was too early to say who it is."""
     page_template: str | None = None
     """As `streams.alert_page.check_page_template` accepts it."""
 
@@ -140,6 +142,7 @@ def message(facts: AlertFacts) -> Message:
 
 def _title(facts: AlertFacts) -> str:
     head = {"firing": facts.severity.upper(), "resolved": "RESOLVED", "withdrawn": "WITHDRAWN"}[facts.state]
+    head = f"UPDATE {head}" if facts.is_update else head
     for most in (60, 24, 12, 8, 4):
         title = f"{head} {_change(facts, most)}"
         if len(title) <= MAX_TITLE:
@@ -353,7 +356,7 @@ _ADVICE: Final[dict[Verdict, str]] = {
     Verdict.TASK_TYPE: "Look what changed in this kind of task: data, guideline, tool.",
     Verdict.EVERYONE: "Look what changed for all at once: guideline, tool, data, or the known answers themselves.",
     Verdict.MIX: "Nobody got worse: look at what work comes in, and who does it.",
-    Verdict.UNCLEAR: "Too early to say who it is: look at the latest wrong answers, and ask again in an hour.",
+    Verdict.UNCLEAR: "Too early to say who: look at the latest wrong answers; an update follows once it can be told.",
 }
 ADVICE: Final[dict[Family, str]] = {
     "quality": "Look at the latest answers: which are wrong, whose, and what do they share?",

@@ -28,6 +28,7 @@ from streams.volumes import RuleVolume, Volumes, rule_volume, unknown_names
 
 #: Thresholds and delays are simulated from this seed: the same file and volumes give the same report.
 SEED: Final = 0
+HOUR_SECONDS: Final = 3_600.0
 #: A scope that needs longer to see a drop is said to be hopeless.
 _LONG_SECONDS: Final = 7 * 86_400.0
 
@@ -51,9 +52,11 @@ class RuleReport:
     delay_values: float | None = None
     delay_values_p90: float | None = None
     delay_seconds: float | None = None
-    """In the scope with most volume, ``for`` and the closing of windows included."""
+    """In the scope with most volume, ``for`` and the closing of hours included."""
     delay_seconds_typical: float | None = None
     """In the scope in the middle."""
+    will_run: bool = True
+    """False where it cannot keep its budget at these volumes, or watches nothing."""
     words: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -65,14 +68,14 @@ class RuleReport:
         }
 
 
-def check_rule(rule: Rule, line: int, volumes: Volumes, *, window_seconds: float) -> RuleReport:
+def check_rule(rule: Rule, line: int, volumes: Volumes, *, late_seconds: float) -> RuleReport:
     """What is to be expected of a rule.
 
     Args:
         rule: one that was loaded.
         line: where it begins in its file.
         volumes: what comes in.
-        window_seconds: how long after its beginning a window is closed.
+        late_seconds: how long after its end an hour is closed.
     """
     metric = METRICS[rule.metric]
     report = RuleReport(rule.name, line, rule.metric, rule.scope.text, rule.method)
@@ -80,9 +83,10 @@ def check_rule(rule: Rule, line: int, volumes: Volumes, *, window_seconds: float
     if volume is None:
         if volumes.is_real:
             report.warnings.append("its scope selects no segment that there is: it will watch nothing")
-        volume = RuleVolume(1, 0.0, rule.scope.text, 0.0, 0.0, None)
+            report.will_run = False
+        volume = RuleVolume(1, 0.0, rule.scope.text.removeprefix(rule.scope.kind).lstrip(), 0.0, 0.0, None)
     report.scopes, report.values_per_week = volume.scopes, volume.values_per_week
-    level = level_of(rule, volume.measured)
+    level = None if metric.law == "numbers" else level_of(rule, volume.measured)
     if level:
         report.level = round(level.value, 4)
         report.level_from = _level_from(rule, level, volume)
@@ -91,10 +95,12 @@ def check_rule(rule: Rule, line: int, volumes: Volumes, *, window_seconds: float
         found = detecting(rule, volume.values_per_week, generator, volume.measured)
     except CannotPlanError as error:
         report.warnings.append(f"will not run at these volumes: {error}")
+        report.will_run = False
         return report
     wrong = [volume.values_per_week / one.arl for one in found if one.arl]
     report.false_alarms_per_week = sum(wrong) if wrong else None
-    waits = rule.for_seconds + (0.0 if rule.scope.kind == "labeler" else window_seconds)
+    hour_seconds = HOUR_SECONDS + late_seconds if metric.source == "hours" else 0.0
+    waits = rule.for_seconds + hour_seconds
     for one in found:
         delay = expected_delay(rule, one, generator, level) if level else None
         if delay:
@@ -105,7 +111,7 @@ def check_rule(rule: Rule, line: int, volumes: Volumes, *, window_seconds: float
             report.delay_seconds = _seconds(report.delay_values, volume.busiest_per_minute, waits)
             report.delay_seconds_typical = _seconds(report.delay_values, volume.typical_per_minute, waits)
         report.words.append(_sentence(rule, one, delay, volume, volumes))
-    report.words.extend(_later(rule, window_seconds))
+    report.words.extend(_later(rule, hour_seconds))
     report.words.append(_budget(rule, report, volumes))
     report.warnings.extend(_warnings(rule, report, volume, metric.counted))
     return report
@@ -169,9 +175,9 @@ def what_of(rule: Rule) -> str:
     return "" if rule.scope.kind in ("labeler", "all") else f"{rule.scope.kind.replace('_', ' ')} "
 
 
-def _later(rule: Rule, window_seconds: float) -> Iterator[str]:
-    if rule.scope.kind != "labeler" and METRICS[rule.metric].counted != "minutes":
-        yield f"up to {_time(window_seconds)} more until the window is closed"
+def _later(rule: Rule, hour_seconds: float) -> Iterator[str]:
+    if hour_seconds:
+        yield f"up to {_time(hour_seconds)} more until the first whole hour after it began is closed"
     if rule.for_seconds:
         yield f"and {format_duration(rule.for_seconds)} more until it has lasted long enough (`for`)"
 

@@ -79,8 +79,9 @@ class LoadedThresholds:
 
     @property
     def is_ended(self) -> bool:
-        """Whether the text ends with the end mark."""
-        return self.text.rstrip().rpartition("\n")[2] == END_MARK
+        """Whether the text ends with the end mark; comments may follow it."""
+        parts = (line.partition("#")[0].rstrip() for line in self.text.splitlines())
+        return next((part for part in reversed(list(parts)) if part), "") == END_MARK
 
 
 def load(path: Path) -> LoadedThresholds:

@@ -18,7 +18,6 @@ class Accepted(NamedTuple):
     """Other rules are in force now."""
 
     thresholds: LoadedThresholds
-    row: ThresholdChangeRow
 
 
 class Refused(NamedTuple):
@@ -36,11 +35,9 @@ class ThresholdsWatch:
     agents poll in a thread.
     """
 
-    def __init__(self, path: Path, in_force: LoadedThresholds, *, app_id: str, worker_id: str) -> None:
+    def __init__(self, path: Path, in_force: LoadedThresholds) -> None:
         self._path = path
         self._in_force = in_force
-        self._app_id = app_id
-        self._worker_id = worker_id
         self._seen = ""
         """What the last poll found: a hash of the content, or the reason why there is none."""
         self._refused: Refused | None = None
@@ -55,20 +52,20 @@ class ThresholdsWatch:
         """Why the file as it is now is not in force; None while it is."""
         return self._refused
 
-    def start(self, now: datetime) -> Accepted | Refused | None:
+    def start(self) -> Accepted | Refused | None:
         """Look at the file at once, without waiting for a second poll; as `poll` otherwise."""
-        return self._look(now, settled=True)
+        return self._look(settled=True)
 
-    def poll(self, now: datetime) -> Accepted | Refused | None:
+    def poll(self) -> Accepted | Refused | None:
         """Look at the file. Never raises for anything that is in it, or in its place.
 
         Returns:
             `Accepted` when it has changed and its rules are in force now; `Refused`, once for each content, when it
             cannot be used; None when there is nothing new.
         """
-        return self._look(now, settled=False)
+        return self._look(settled=False)
 
-    def _look(self, now: datetime, *, settled: bool) -> Accepted | Refused | None:
+    def _look(self, *, settled: bool) -> Accepted | Refused | None:
         loaded, reason = None, ""
         try:
             loaded = load(self._path)
@@ -88,9 +85,8 @@ class ThresholdsWatch:
             refused = Refused(reason)
             is_new, self._refused = refused != self._refused, refused
             return refused if is_new else None
-        row = change_row(self._in_force, loaded, app_id=self._app_id, worker_id=self._worker_id, accepted_at=now)
         self._in_force, self._refused = loaded, None
-        return Accepted(loaded, row)
+        return Accepted(loaded)
 
     def _cut_short(self, loaded: LoadedThresholds) -> str:
         """Why the file looks like the first half of one; '' where it does not."""

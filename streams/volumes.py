@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from detectors.metrics_registry import METRICS
+from detectors.metrics_registry import METRICS, Metric
 from schemas.events import Id
 from schemas.scope import Scope
 from schemas.thresholds import Rule
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 MAX_FILE_BYTES: Final = 20_000_000
-HOURS_PER_WEEK: Final = 168
+HOURS_PER_DAY: Final = 24.0
 _Count = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -27,7 +27,7 @@ class VolumesError(Exception):
 
 
 class SegmentVolume(BaseModel):
-    """What came from one segment in a day."""
+    """What came from one segment in a day, or in as many hours as `Volumes` say."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,6 +38,8 @@ class SegmentVolume(BaseModel):
     answers: _Count = 0
     """Annotations, and of them those that arrived late."""
     late: _Count = 0
+    free: _Count = 0
+    """Answers that are free text or spans: no two need be alike."""
     golds: _Count = 0
     golds_right: _Count = 0
     compared: _Count = 0
@@ -53,7 +55,7 @@ class SegmentVolume(BaseModel):
 
 
 class Volumes(BaseModel):
-    """A day of every segment."""
+    """What came from every segment, in a day unless said otherwise."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,6 +63,8 @@ class Volumes(BaseModel):
     """Where this is from, in words."""
     is_real: bool = True
     """False: assumed, so that nothing can be said about names."""
+    hours: Annotated[float, Field(ge=1, le=24 * 366)] = HOURS_PER_DAY
+    """In how many hours it came."""
     segments: Annotated[list[SegmentVolume], Field(min_length=1)]
 
     def of_scope(self, scope: Scope) -> list[SegmentVolume]:
@@ -96,13 +100,13 @@ def rule_volume(rule: Rule, volumes: Volumes) -> RuleVolume | None:
     The labelers of a segment are taken to do equal shares.
     """
     metric = METRICS[rule.metric]
-    counted, ones = metric.columns or ("answers", "")
+    _, ones = metric.columns or ("", "")
     scopes: dict[tuple[str, ...], float] = {}
     total, right, of_labelers = 0.0, 0.0, 0
     for segment in volumes.of_scope(rule.scope):
         fields = segment.model_dump()
-        count = float(fields.get(counted, fields["answers"]))
-        total, right = total + count, right + float(fields.get(ones, 0))
+        count = _counted(metric, fields) * HOURS_PER_DAY / volumes.hours
+        total, right = total + count, right + float(fields.get(ones, 0)) * HOURS_PER_DAY / volumes.hours
         if rule.scope.kind == "labeler":
             of_labelers += segment.labelers
             key = rule.scope.key({**{name: str(fields[name]) for name in _FIELDS}, "labeler_id": segment.vendor_id})
@@ -129,6 +133,16 @@ def rule_volume(rule: Rule, volumes: Volumes) -> RuleVolume | None:
     )
 
 
+def _counted(metric: Metric, fields: Mapping[str, Any]) -> float:
+    """How many values of a metric a segment gave."""
+    if metric.name == "repeated_answer_share":
+        return float(fields["free"])
+    if metric.name == "constant_answer_share":  # pairs of the others, which do not overlap
+        return max(float(fields["answers"] - fields["free"]), 0.0) / 2.0
+    counted = metric.columns[0] if metric.columns else "answers"
+    return float(fields.get(counted, fields["answers"]))
+
+
 def unknown_names(scope: Scope, volumes: Volumes, declared_projects: set[str]) -> Iterator[tuple[str, str, set[str]]]:
     """Names in a scope's expression that nobody has seen: field, name, and the names there are."""
     for field, name in scope.names():
@@ -138,7 +152,7 @@ def unknown_names(scope: Scope, volumes: Volumes, declared_projects: set[str]) -
 
 
 def read_volumes(path: Path) -> Volumes:
-    """Volumes from a JSON file: ``{"segments": [{"project_id": ..., "golds": 900, ...}]}``.
+    """Volumes from a JSON file: ``{"segments": [{"project_id": ..., "golds": 900, ...}]}``, perhaps with ``hours``.
 
     Raises:
         VolumesError: it cannot be read, or is not of that form.
@@ -172,6 +186,7 @@ def assumed_volumes() -> Volumes:
 
 
 _LATEST: Final = "SELECT toUnixTimestamp64Milli(max(window_start)) FROM window_partials"
+_FIRST: Final = "SELECT toUnixTimestamp64Milli(min(submitted_at)) FROM annotation_scores"
 _SEGMENTS: Final = """
 SELECT
     project_id,
@@ -180,6 +195,7 @@ SELECT
     toUInt64(uniq(labeler_id)) AS labelers,
     count() AS answers,
     countIf(is_late) AS late,
+    countIf(label_kind IN ('text', 'span')) AS free,
     countIf(isNotNull(gold_correct)) AS golds,
     countIf(ifNull(gold_correct, false)) AS golds_right,
     countIf(isNotNull(agrees_with_consensus)) AS compared,
@@ -213,11 +229,12 @@ INNER JOIN
 ) AS answers USING (project_id, task_id, labeler_id)
 GROUP BY project_id, task_type, vendor_id
 """
-_DAY_MS: Final = 86_400_000
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
 
 
 def stored_volumes(client: Client) -> Volumes | None:
-    """The latest 24 hours that ClickHouse has; None where it has nothing."""
+    """The latest 24 hours that ClickHouse has, or as many as there are, at least one; None where it has nothing."""
     latest = client.query(_LATEST).result_rows[0][0]
     if not latest:
         return None
@@ -232,6 +249,10 @@ def stored_volumes(client: Client) -> Volumes | None:
             found[segment] = found.get(segment, {}) | row
     if not found:
         return None
+    first = client.query(_FIRST).result_rows[0][0]
+    hours = min(max((to_ms - int(first)) / _HOUR_MS, 1.0), HOURS_PER_DAY)
     until = datetime.fromtimestamp(to_ms / 1_000, UTC)
     segments = [SegmentVolume.model_validate(row) for row in found.values()]
-    return Volumes(source=f"ClickHouse, the 24 hours until {until:%Y-%m-%d %H:%M} UTC", segments=segments)
+    span = "hour" if hours == 1 else f"{hours:.3g} hours"
+    source = f"ClickHouse, the {span} until {until:%Y-%m-%d %H:%M} UTC"
+    return Volumes(source=source, hours=hours, segments=segments)

@@ -79,6 +79,8 @@ class Alert:
     """How often people were told that it fires."""
     repeat_ms: int | None = None
     """When people are told again."""
+    look_ms: int | None = None
+    """When it is looked for its cause again, in case none could be named when people were told."""
     is_flapping: bool = False
     well_ms: int | None = None
     """While flapping: since when all has been well."""
@@ -103,6 +105,7 @@ class Alert:
             "scope": self.scope.model_dump(mode="json"),
             "figures": _figures_plain(self.figures),
             "back": _figures_plain(self.back),
+            "look_ms": self.look_ms,
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -117,6 +120,7 @@ class Alert:
             scope=VerdictScope.model_validate(plain["scope"]),
             figures=_figures(plain["figures"]),
             back=_figures(plain["back"]),
+            look_ms=plain.get("look_ms"),  # not in what was stored before alerts were looked at again
             **{name: plain[name] for name in _PLAIN},
         )
 
@@ -135,11 +139,14 @@ _PLAIN: Final = (
 )  # fmt: skip
 
 
-Change = Literal["pending", "calmed", "fired", "held", "released", "updated", "flapping", "repeated", "resolved"]
+Change = Literal[
+    "pending", "calmed", "fired", "held", "released", "updated", "flapping", "repeated", "looked", "resolved"
+]
 """pending: found, not yet for long enough. calmed: over before it was. fired: for long enough now. held: nobody is told
 yet. released: now they are. updated: got worse, or as bad again. flapping: comes and goes, and so stays. repeated: told
-again. resolved: over."""
-Notice = Literal["firing", "repeat", "resolved"]
+again. looked: told again if its cause can be named now, and could not before. resolved: over."""
+Notice = Literal["firing", "repeat", "update", "resolved"]
+"""update: that it fires, by whom; only if the message before could not say."""
 
 
 class Transition(NamedTuple):

@@ -20,6 +20,8 @@ from schemas.verdicts import Figures, Verdict, Verdicts
 HOUR_MS: Final = 3_600_000
 #: How long after people were told they are told again, while it lasts.
 REPEAT_MS: Final[dict[Severity, int]] = {"critical": 4 * HOUR_MS, "warning": 24 * HOUR_MS, "info": 24 * HOUR_MS}
+#: How long after people were told it is looked again who it was, in case it was too early to say.
+LOOK_MS: Final = HOUR_MS
 #: An alert that ended so often within so long does not end any more until all was well for so many times
 #: ``resolve_after``: people would learn to ignore it.
 FLAPPING_ENDS: Final = 3
@@ -175,7 +177,8 @@ class AlertBook:
             self._say("held" if change == "released" else change, alert)
         else:
             alert = replace(alert, held="", inhibited_by="", released_ms=None, quiet_until_ms=None, told=alert.told + 1)
-            self._say(change, replace(alert, repeat_ms=self.clock_ms + REPEAT_MS[alert.rule.severity]), "firing")
+            repeat_ms = self.clock_ms + REPEAT_MS[alert.rule.severity]
+            self._say(change, replace(alert, repeat_ms=repeat_ms, look_ms=self._look_ms(alert)), "firing")
 
     def _repeat(self, alert: Alert) -> None:
         schedule = alert.rule.schedule
@@ -185,7 +188,20 @@ class AlertBook:
         elif is_quiet(schedule, self.clock_ms):
             self._keep(replace(alert, repeat_ms=quiet_until_ms(schedule, self.clock_ms)))
         else:
-            self._say("repeated", replace(alert, told=alert.told + 1, repeat_ms=repeat_ms), "repeat")
+            again = replace(alert, told=alert.told + 1, repeat_ms=repeat_ms, look_ms=self._look_ms(alert))
+            self._say("repeated", again, "repeat")
+
+    def _look(self, alert: Alert) -> None:
+        """People are told if a cause can be named by now; that is not known here."""
+        later = replace(alert, look_ms=self._look_ms(alert))
+        if alert.well_ms is None and not is_quiet(alert.rule.schedule, self.clock_ms) and not self._inhibitor(alert):
+            self._say("looked", later, "update")
+        else:
+            self._keep(later)
+
+    def _look_ms(self, alert: Alert) -> int | None:
+        """Who changed is not asked where nothing comes, nor of a labeler."""
+        return self.clock_ms + LOOK_MS if alert.about == "change" and alert.key.scope[0] != "labeler" else None
 
     def _end(self, verdict: Verdict, about: About, ended: Ended) -> None:
         alert = self._open.get(AlertKey.of(verdict, about))
@@ -225,7 +241,8 @@ class AlertBook:
     def _close(self, alert: Alert, change: Change, ended: Ended) -> None:
         over = replace(
             alert, state="resolved", resolved_ms=self.clock_ms, ended=ended, held="", inhibited_by="",
-            released_ms=None, quiet_until_ms=None, repeat_ms=None, well_ms=None, revision=alert.revision + 1,
+            released_ms=None, quiet_until_ms=None, repeat_ms=None, look_ms=None, well_ms=None,
+            revision=alert.revision + 1,
         )  # fmt: skip
         self._open.pop(alert.key, None)
         self._due.pop(alert.key, None)
@@ -271,8 +288,10 @@ class AlertBook:
             self._resolve(alert, "recovered" if alert.about == "change" else "speaking")
         elif alert.held == "quiet":
             self._tell(alert, "released")
-        else:
+        elif alert.repeat_ms is not None and alert.repeat_ms <= self.clock_ms:
             self._repeat(alert)
+        else:
+            self._look(alert)
 
     def _in_order(self, keys: Iterable[AlertKey]) -> list[AlertKey]:
         return sorted(keys, key=lambda key: (-breadth(key.scope[0]), key))
@@ -305,8 +324,8 @@ def _due_ms(alert: Alert) -> int | None:
     """When something is to be done about an alert though nothing is heard of it."""
     if alert.state == "pending":
         return alert.began_ms + alert.rule.for_seconds * 1_000
-    waits = {"quiet": alert.quiet_until_ms, "": alert.repeat_ms}.get(alert.held)
-    return min((due for due in (waits, _well_over_ms(alert)) if due is not None), default=None)
+    waits = {"quiet": (alert.quiet_until_ms,), "": (alert.repeat_ms, alert.look_ms)}.get(alert.held, ())
+    return min((due for due in (*waits, _well_over_ms(alert)) if due is not None), default=None)
 
 
 def _dumps(value: object) -> str:

@@ -35,23 +35,3 @@ def e_benjamini_hochberg(e_values: Sequence[float], alpha: float) -> list[int]:
         if e_values[order[named - 1]] * named * alpha >= len(order):
             return order[:named]
     return []
-
-
-def period_e_value(statistic: float, answers: int, period_answers: int) -> float:
-    """The e-value against "nothing changed in this period" of an e-SR detector that began with the period.
-
-    Of a period of N answers, n have come: ``(M + N - n) / N``. It is an e-process (each start weighs 1 / N, and those
-    that have not come yet are worth 1), so it may be looked at whenever one likes. After the period there is no more
-    to come: ``M / n``, which has mean 1 at a moment fixed beforehand only.
-
-    Args:
-        statistic: value M of the e-detector.
-        answers: how many it has tested.
-        period_answers: how many the period has.
-
-    >>> period_e_value(0.0, 0, 1_000), period_e_value(40_000.0, 500, 1_000)
-    (1.0, 40.5)
-    """
-    check_config(period_answers > 0, f"period_answers must be above 0, not {period_answers}")
-    check_config(answers >= 0, f"answers must not be negative, not {answers}")
-    return (statistic + max(period_answers - answers, 0)) / max(period_answers, answers)

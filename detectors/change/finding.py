@@ -37,7 +37,7 @@ class Finding(NamedTuple):
     answers: int
     """Values since the estimated change: what ``level`` rests on."""
     e_value: float | None = None
-    """Evidence where the method has one: value of the e-detector (see `e_bh.period_e_value`), else None."""
+    """Evidence where the method has one: value of the e-detector, else None."""
 
 
 class Detector(Protocol):

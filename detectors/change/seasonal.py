@@ -1,6 +1,6 @@
 """Numbers that follow the hour of the week: a robust forecast, and a CUSUM of what is off it.
 
-The forecast is the median of what this hour of the week (UTC) showed in the last weeks, drawn to the median of the same
+The forecast is the median of what this hour of the week showed in the last weeks, drawn to the median of the same
 hour on all days of its kind, working days or the weekend, which counts as so many values more. What is off counts by
 its rank among the residuals of the last two weeks, as the quantile of a normal law: neither the spread nor the law of
 the numbers is assumed, an error of the forecast widens the band instead of making alarms, and one wild value alone
@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from statistics import NormalDist, median
 from typing import Final, cast
+from zoneinfo import ZoneInfo
 
 from detectors.change.cusum import GaussianCusum
 from detectors.change.finding import Direction, Finding, State, check_config
@@ -57,6 +59,8 @@ class Seasonal:
     """Values kept of each hour of the week."""
     shrinkage: float = 3.0
     """How many values the wider median counts as."""
+    time_zone: str = "UTC"
+    """On whose clocks hours and days are told apart: people go by their own, in summer, too."""
 
     def __post_init__(self) -> None:
         check_config(self.min_count >= 2, f"min_count must be at least 2, not {self.min_count}")
@@ -98,7 +102,7 @@ class SeasonalDetector:
 
     def forecast(self, at_ms: int) -> float:
         """What is expected at a time; not a number before there was any value."""
-        hour = hour_of_week(at_ms)
+        hour = hour_of_week(at_ms, self._method.time_zone)
         first = hour % 24 + (WEEKEND if hour >= WEEKEND else 0)
         last = HOURS if hour >= WEEKEND else WEEKEND
         alike = [one for other in range(first, last, 24) for one in self._values.get(other, [])]
@@ -119,7 +123,7 @@ class SeasonalDetector:
         found = None
         if self._seen >= self._method.min_count:
             found = self._hold_against(value, forecast, at_ms)
-        self._learn(value, forecast, hour_of_week(at_ms))
+        self._learn(value, forecast, hour_of_week(at_ms, self._method.time_zone))
         return found
 
     def dump(self) -> State:
@@ -159,12 +163,17 @@ class SeasonalDetector:
             self._residuals = [*self._residuals, value - forecast][-RESIDUALS:]
 
 
-def hour_of_week(at_ms: int) -> int:
-    """Hours since Monday, 0:00 UTC.
+def hour_of_week(at_ms: int, time_zone: str = "UTC") -> int:
+    """Hours since Monday, 0:00, as clocks there show them.
 
     >>> hour_of_week(0), hour_of_week(4 * 24 * HOUR_MS)  # a Thursday, a Monday
     (72, 0)
+    >>> hour_of_week(4 * 24 * HOUR_MS, "America/New_York")  # is a Sunday evening
+    163
     """
+    if time_zone != "UTC":
+        local = datetime.fromtimestamp(at_ms // 1_000, ZoneInfo(time_zone))
+        return 24 * local.weekday() + local.hour
     return (at_ms // HOUR_MS + TO_MONDAY) % HOURS
 
 

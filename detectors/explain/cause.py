@@ -12,21 +12,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from detectors.explain.cells import Cells, Dimension, Person, Stratum, Sums
 from detectors.explain.chance import Spread, Tally, spread_of, tally_sum
+from detectors.explain.scattered import MOST, scattered_nats
 
 MIN_GROUP: Final = 3
 """Labelers that a vendor, task type or pair must have: of fewer, labelers are named."""
+ALL: Final = 5
+"""Labelers who must be heard before all of a group are blamed: of fewer, all may be among the bad ones by chance (if
+half of all were, one time in 32 of five)."""
 EVEN: Final = 0.85
 """A group changed evenly if `Spread.even_share` is at least this much of what it would be if all had changed alike."""
 EVEN_PAIR: Final = 0.6
 """The same for a pair of classes: not everyone reads a new guideline, but bad labelers do not all confuse one pair."""
 MIN_NATS: Final = 2.0
 """Evidence that must be left when the choice is paid for: odds of seven to one."""
+MARGIN: Final = math.log(20.0)
+"""Nats that a cause must be ahead of every other that answers do not rule out: odds of twenty to one."""
 MIN_SHARE: Final = 0.1
 """Of the change: what explains less is no cause of it, however sure."""
 INVERTED: Final = 0.5
@@ -36,13 +42,8 @@ ONE_VENDOR: Final = 0.9
 KNOWN: Final = 0.9
 """`Spread.expected_share` from which on answers are enough to see how even a change is."""
 CONTAINED: Final = 0.8
-"""What an even group must explain, of what the labelers named do, to stand for them."""
-
-
-_CHANGED: Final = tuple(part / 20 for part in range(21))
-"""Shares of the labelers that may have changed."""
-_MOST_NATS: Final = 500.0
-"""That a float's exponential can hold."""
+"""What an even group must explain, of what the labelers named do, to stand for them; and a pair of classes of the
+change, where the rest of it is no chance, either."""
 
 
 class Verdict(StrEnum):
@@ -94,6 +95,8 @@ class Candidate(NamedTuple):
     """Of the change, that would not have been had these answers been given as before."""
     spread: Spread
     """Over the labelers concerned."""
+    is_known: bool = True
+    """Else it may well be so, and nobody can tell by now: it is not named, but what is named has to be ahead of it."""
 
 
 Tallies = dict[Scope, dict[Person, Tally]]
@@ -142,11 +145,12 @@ def _pair_scopes(stratum: Stratum, answer: str) -> Iterator[Scope]:
 
 
 def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
-    """All that explain at least a tenth of the change, beyond chance; best first."""
+    """All that explain at least a tenth of the change, beyond chance; the one that is preferred first."""
     price = 0.5 * math.log(max(cells.after.n, 2.0))
-    kinds = Counter(_kind(scope) for scope in tallies)
     one_vendor = len({stratum.person[1] for stratum in cells.strata}) == 1
     one_task_type = len({stratum.task_type for stratum in cells.strata}) == 1
+    of_kind = Counter(_kind(scope) for scope in tallies if not _repeats(scope, one_vendor, one_task_type))
+    kinds = Counter(verdict for verdict, *_ in of_kind)
     people = len({stratum.person for stratum in cells.strata})
     inverted = {task_type: _is_inverted(cells, task_type) for task_type in _of_two_classes(cells)}
     all_inverted = one_task_type and any(inverted.values())
@@ -162,22 +166,26 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
         if scope.answer is not None and scope.task_type in inverted and not is_swap:
             continue
         one_vendors = not one_vendor and _is_one_vendors(scope, of_person)
-        cost = price + math.log(kinds[_kind(scope)])
+        cost = price + math.log(kinds[scope.verdict] * of_kind[_kind(scope)])
         nats = tally_sum(of_person.values()).nats - cost
         spread = spread_of(list(of_person.values()))
-        is_known = spread.expected_share >= KNOWN or nats >= scattered
+        is_even, ahead = _is_even(scope, spread), nats - scattered
+        may_be = ahead > (-MARGIN if is_even or spread.expected_share < KNOWN else MIN_NATS)
+        is_known = is_even if spread.expected_share >= KNOWN else ahead >= (MIN_NATS if is_even else MARGIN)
+        is_known = is_known and (scope.verdict is Verdict.CLASS_PAIR or spread.labelers >= ALL)
         if scope == everyone and all_inverted:
-            is_known = False  # the pair says it
-        elif scope.verdict is Verdict.CLASS_PAIR and not is_swap:  # the narrower claim has to be ahead of the plain one
-            is_known = nats >= whole + MIN_NATS and (spread.expected_share >= KNOWN or nats >= scattered + MIN_NATS)
-        if (
-            nats >= MIN_NATS
-            and spread.labelers >= MIN_GROUP
-            and _is_even(scope, spread)
-            and not one_vendors
-            and is_known
-        ):
-            found.append(Candidate(scope, (), nats, _share(cells, scope), spread))
+            is_known = may_be = False  # the pair says it
+        elif scope.verdict is not Verdict.CLASS_PAIR:
+            is_known = is_known and _without_pair(scope, tallies, inverted) >= MARGIN and _is_not_all(scope, tallies)
+        elif not is_swap:  # the narrower claim has to be ahead of the plain one
+            is_known = is_known and is_even and nats >= whole + MIN_NATS
+            rest = tally_sum(of_all).without(tally_sum(of_person.values()))
+            is_known = is_known and (rest.nats < MARGIN or _share(cells, scope) >= CONTAINED)
+            if is_known and spread.expected_share >= KNOWN:
+                is_known = scattered_nats(of_person.values(), MOST) >= scattered_nats(of_person.values()) + MIN_NATS
+        is_known = is_known and spread.labelers >= MIN_GROUP
+        if nats >= MIN_NATS and spread.labelers > 1 and not one_vendors and (is_known or may_be):
+            found.append(Candidate(scope, (), nats, _share(cells, scope), spread, is_known))
         if scope.vendor is None and scope.verdict in (Verdict.EVERYONE, Verdict.CLASS_PAIR):
             found += _labelers(cells, scope, of_person, cost + math.log(people), spread)
     found = [
@@ -186,26 +194,12 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
         if one.share >= MIN_SHARE
         and (one.scope.verdict is not Verdict.LABELERS or one.nats >= whole or not _others_too(one, tallies, price))
     ]
+    # Where the others were heard, and are well, it is not everyone.
+    narrower = (Verdict.VENDOR, Verdict.TASK_TYPE)
+    narrow = max((one.nats for one in found if one.is_known and one.scope.verdict in narrower), default=-math.inf)
+    found = [one for one in found if one.scope != everyone or one.nats > narrow]
     found.sort(key=lambda candidate: (-candidate.nats, str(candidate.scope)))
     return _prefer_even(found, tallies)
-
-
-def scattered_nats(tallies: Iterable[Tally]) -> float:
-    """What speaks for "some labelers, each on their own", though nobody knows which: nats of a mixture.
-
-    Each changed with one chance or did not; who did has a rate of its own, and pays BIC's half ln(answers) for it.
-    Where that is as likely as a change of all alike, it is too early to say that it was all.
-
-    >>> def tally(wrong):
-    ...     found = Tally()
-    ...     found.add_events(80, 1_000, wrong, 20)
-    ...     return found
-    >>> alike, two = [tally(6)] * 10, [tally(14)] * 2 + [tally(1.6)] * 8
-    >>> [round(scattered_nats(one) - tally_sum(one).nats, 1) for one in (alike, two)]
-    [-15.0, 13.6]
-    """
-    own = [min(tally.nats - 0.5 * math.log(max(tally.answers, 1.0)), _MOST_NATS) for tally in tallies]
-    return max(math.fsum(math.log(1.0 - share + share * math.exp(nats)) for nats in own) for share in _CHANGED)
 
 
 def _labelers(
@@ -221,8 +215,9 @@ def _labelers(
         yield Candidate(where, tuple(named), math.fsum(nats[person] for person in named), total, spread)
 
 
-def _kind(scope: Scope) -> tuple[bool, ...]:
-    return (*(part is None for part in scope[1:5]), scope.swapped)
+def _kind(scope: Scope) -> tuple[Verdict, bool, bool, bool, bool, bool]:
+    vendor, task_type, true_class, answer = (part is None for part in scope[1:5])
+    return scope.verdict, vendor, task_type, true_class, answer, scope.swapped
 
 
 def _repeats(scope: Scope, one_vendor: bool, one_task_type: bool) -> bool:
@@ -255,6 +250,31 @@ def _is_even(scope: Scope, spread: Spread) -> bool:
     return spread.even_share >= (EVEN if scope.answer is None else EVEN_PAIR) * spread.expected_share
 
 
+def _is_not_all(scope: Scope, tallies: Tallies) -> bool:
+    """Whether a vendor's or task type's change is not also that of the others: they must have been heard, and be well.
+
+    Likelihood of their answers if nothing changed, against a change as large as that of the group.
+    """
+    if scope.verdict is Verdict.EVERYONE:
+        return True
+    whole = tally_sum(tallies[Scope(Verdict.EVERYONE)].values())
+    group = tally_sum(tallies[scope].values())
+    return whole.minus(group).against(group) >= MIN_NATS
+
+
+def _without_pair(scope: Scope, tallies: Tallies, inverted: dict[str, bool]) -> float:
+    """What speaks for a change of a group without the pair of classes that is worst: else it may be that alone."""
+    of_group = tallies[scope]
+    pairs = {
+        pair: tally_sum(tally for person, tally in of_person.items() if person in of_group)
+        for pair, of_person in tallies.items()
+        if pair.verdict is Verdict.CLASS_PAIR and pair.vendor in (None, scope.vendor)
+        and scope.task_type in (None, pair.task_type) and pair.task_type not in inverted
+    }  # fmt: skip
+    worst = max(pairs.values(), key=lambda tally: tally.nats, default=Tally())
+    return tally_sum(of_group.values()).without(worst).nats
+
+
 def _is_one_vendors(scope: Scope, of_person: dict[Person, Tally]) -> bool:
     """Whether "everyone" is nearly all of one vendor, so that nothing is known of the others."""
     if scope.verdict not in (Verdict.EVERYONE, Verdict.TASK_TYPE):
@@ -278,7 +298,8 @@ def _prefer_even(found: list[Candidate], tallies: Tallies) -> list[Candidate]:
         best = found[0]
         for position, group in enumerate(found):
             if (
-                group.scope.verdict is not Verdict.LABELERS
+                group.is_known
+                and group.scope.verdict is not Verdict.LABELERS
                 and group.share >= CONTAINED * best.share
                 and group.nats >= best.nats / 2
                 and _is_known_even(group, best, tallies)

@@ -69,6 +69,41 @@ class Tally:
         self.answers += other.answers
         self.information += other.information
 
+    def without(self, part: Tally) -> Tally:
+        """Of the same answers, all but some of the events."""
+        left = max(self.observed - part.observed, 0.0), max(self.expected - part.expected, 0.0)
+        return Tally(*left, max(self.events - part.events, 0.0), self.variance, self.answers, self.information)
+
+    def minus(self, part: Tally) -> Tally:
+        """All but some of the answers."""
+        return Tally(
+            self.observed - part.observed,
+            self.expected - part.expected,
+            self.events - part.events,
+            self.variance - part.variance,
+            self.answers - part.answers,
+            self.information - part.information,
+        )
+
+    def against(self, other: Tally) -> float:
+        """Nats for "nothing changed here" against "it changed as much as there".
+
+        >>> there, here, few = Tally(), Tally(), Tally()
+        >>> there.add_events(64, 800, 208, 800)  # from 8 % to 26 %
+        >>> here.add_events(32, 400, 7, 80)
+        >>> few.add_events(32, 400, 1, 8)
+        >>> round(here.against(there), 1), round(few.against(there), 1)
+        (4.1, 0.2)
+        """
+        if self.events <= 1e-9:
+            moved = other.change * self.information
+            return moved * (moved / 2 - self.excess) / self.variance if self.variance > 1e-9 else 0.0
+        # Given how many events there were in all, those after are binomial. Half an event keeps the odds finite.
+        before = other.events - other.observed + 0.5, other.events - other.expected + 0.5
+        ratio = (other.observed + 0.5) / before[0] * before[1] / (other.expected + 0.5)
+        events = ratio * self.expected + self.events - self.expected
+        return self.events * math.log(events / self.events) - self.observed * math.log(ratio)
+
     @property
     def excess(self) -> float:
         return self.observed - self.expected

@@ -210,14 +210,16 @@ def _mix_alone(cells: Cells) -> tuple[float, float]:
 
 def _cause(found: list[Candidate], change: float, mix: float, error: float) -> Cause:
     mix_share = mix / change if change else 0.0
-    best = found[0] if found else None
+    best = next((one for one in found if one.is_known), None)
     if mix_share > 0.5 and abs(mix) > ERRORS * error and (best is None or best.share < mix_share):
         return Cause(Verdict.MIX, (), False, mix_share, best.nats if best else 0.0, 0.0, None)
     if best is None:
         return Cause(Verdict.UNCLEAR, (), False, 0.0, 0.0, 0.0, None)
     others = [other.nats for other in found if other.scope.verdict is not best.scope.verdict]
     margin = best.nats - max(others, default=0.0)
-    if 0 <= margin < MIN_NATS:
+    # Labelers may have more nats than the group that is named: those that are known were compared with it.
+    of_all = [o.nats for o in found if o.scope.verdict is not best.scope.verdict and (not o.is_known or margin >= 0)]
+    if best.nats - max(of_all, default=0.0) < (MIN_NATS if of_all else 0.0):
         return Cause(Verdict.UNCLEAR, (), False, 0.0, 0.0, 0.0, None)
     return Cause(best.scope.verdict, _named(best), best.scope.swapped, best.share, best.nats, margin, best.spread)
 

@@ -91,6 +91,29 @@ class RuleWatch:
         self._is_by_labeler = rule.scope.kind == "labeler"
         self._swept_ms = 0
 
+    def change(self, rule: Rule) -> list[Said]:
+        """Go on under a rule that finds the same (`rule_change.finds_the_same`); what holds, as it is told by now."""
+        before, self.rule = self.rule, rule
+        self._resolve_after_ms = rule.resolve_after_seconds * 1_000
+        if rule == before:
+            return []
+        said: list[Said] = []
+        for _, scope in sorted(self.scopes.items()):
+            breach = scope.breach
+            if breach is None and not scope.is_silent:
+                continue
+            self._changed[scope.key] = scope
+            if breach is not None:
+                breach.resolve_after_ms = self._resolve_after_ms
+            if scope.is_silent and rule.no_data != before.no_data:  # which is judged anew
+                scope.is_silent = False
+                said.append(Said("speaking", scope, None))
+            if breach is not None and not (scope.is_silent and rule.no_data == "ok"):
+                said.append(self._lasts(scope, breach, since_ms=breach.bad_since_ms or breach.since_ms))
+            if scope.is_silent and rule.no_data == "alert":
+                said.append(Said("silent", scope, None))
+        return said
+
     def at(self, segment: Segment, labeler_id: str, now_ms: int) -> ScopeState | None:
         """The scope that an answer belongs to, new if it was not known; None if the rule does not watch it."""
         where = (*segment, labeler_id) if self._is_by_labeler else segment
@@ -164,16 +187,17 @@ class RuleWatch:
         if self._planned_for is not None:
             self._replan(now_ms)
         said: list[Said] = []
-        if self.rule.no_data != "keep":
+        if self.rule.no_data != "keep" and self.metric.source != "minutes":
             for scope in self.scopes.values():
                 is_quiet = now_ms - scope.heard_ms >= max(self._resolve_after_ms, LEAST_SILENCE_MS)
                 if is_quiet and not scope.is_silent and (self.rule.no_data == "alert" or scope.breach is not None):
                     scope.is_silent = True
                     self._changed[scope.key] = scope
                     said.append(Said("silent", scope, None))
-        if now_ms - self._swept_ms >= DAY_MS:
-            self._swept_ms = now_ms
-            gone = [scope for scope in self.scopes.values() if now_ms - scope.heard_ms >= FORGET_MS]
+        today_ms = now_ms - now_ms % DAY_MS
+        if today_ms > self._swept_ms:  # and after a restart, which finds nothing more that day
+            self._swept_ms = today_ms
+            gone = [scope for scope in self.scopes.values() if today_ms - scope.heard_ms >= FORGET_MS]
             said.extend(one for scope in gone for one in self._forget(scope))
         return in_order(said)
 
@@ -189,11 +213,14 @@ class RuleWatch:
             return self._ended(scope, breach, breach.revise(value, 1, now_ms))
         seen = breach.see(value, now_ms)
         if seen == "lasts":
-            level, answers = breach.so_far()
-            figures = self._figures(breach)
-            now = {"level": level, "answers": answers, "seen_since_ms": max(breach.bad_since_ms, 0)}
-            return [Said("breach", scope, figures and figures.model_copy(update=now))]
+            return [self._lasts(scope, breach, since_ms=breach.bad_since_ms)]
         return self._ended(scope, breach, seen)
+
+    def _lasts(self, scope: ScopeState, breach: Breach, *, since_ms: int) -> Said:
+        level, answers = breach.so_far()
+        figures = self._figures(breach)
+        now = {"level": level, "answers": answers, "seen_since_ms": max(since_ms, 0)}
+        return Said("breach", scope, figures and figures.model_copy(update=now))
 
     def _ended(self, scope: ScopeState, breach: Breach, end: End | None) -> list[Said]:
         if end is None:
@@ -277,17 +304,18 @@ class RuleWatch:
         self._planned_for = volume, level
         try:
             self._plan, self.problem = self._planner(self.rule, volume, level), ""
-        except CannotPlanError as error:
-            self.problem = str(error)
-            return
+        except CannotPlanError as error:  # it rests, and begins anew when it can be planned
+            self._plan, self.problem = (), str(error)
+            self._near.clear()
         for scope in self.scopes.values():
-            scope.detectors = self._moved(scope)
+            if self._plan and scope.detectors:
+                scope.detectors = self._moved(scope)
+            else:
+                scope.detectors, scope.level = self._new_detectors()
             self._changed[scope.key] = scope
 
     def _moved(self, scope: ScopeState) -> list[Detector]:
         """A scope's detectors under the plan as it is now; what they have learned stays."""
-        if not scope.detectors:  # the rule did not run until now
-            return self._new_detectors()[0]
         moved: list[Detector] = []
         for one, detector in zip(self._plan, scope.detectors, strict=True):
             method = _of_level(one.method, scope.level)

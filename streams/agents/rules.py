@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import cast
 
 import structlog
@@ -48,6 +47,8 @@ class RulesFile:
         self._sink = sink
         self._publish = publish
         self._now_ms = now_ms
+        self._said: tuple[int, str] | None = None
+        """When the rules were changed that this worker sent last, and their hash."""
 
     async def run(self) -> None:
         """Look at the file until cancelled."""
@@ -58,10 +59,10 @@ class RulesFile:
             await asyncio.Event().wait()
             return
         in_force = self._stored(latest) or replace(shipped(), sha256="")  # so that a file like it is taken, too
-        watch = ThresholdsWatch(path, in_force, app_id=self._settings.worker.app_id, worker_id=self._worker_id)
+        watch = ThresholdsWatch(path, in_force)
         found = await self._look(watch.start)
         if isinstance(found, Accepted):
-            await self._say(found.thresholds, to_ms(found.thresholds.changed_at))
+            await self._say(found.thresholds, self._changed_at_ms(found.thresholds))
         elif isinstance(found, Refused) and latest is None:
             await self._say(shipped(), 0)  # better than none; WATCH keeps to those that it has
         self._note(watch, found)
@@ -72,20 +73,25 @@ class RulesFile:
                 await self._say_changed(found.thresholds)
             self._note(watch, found)
 
-    async def _look(self, look: Callable[[datetime], Accepted | Refused | None]) -> Accepted | Refused | None:
+    async def _look(self, look: Callable[[], Accepted | Refused | None]) -> Accepted | Refused | None:
         try:
-            return await asyncio.to_thread(look, self._now())
+            return await asyncio.to_thread(look)
         except Exception as error:  # not even a mistake of ours in reading a file stops a worker
             log.error("thresholds.look_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
             return Refused(f"cannot be read: {type(error).__name__}")
 
     async def _say_changed(self, rules: LoadedThresholds) -> None:
         """The file was seen to change, so it is later than what was in force, though an older file may have taken its
-        place, with the time at which that was written."""
-        latest = await self._latest()
-        if latest is None or latest.sha256 != rules.sha256:
-            least = 0 if latest is None else latest.changed_at + 1
-            await self._say(rules, max(to_ms(rules.changed_at), least))
+        place, with the time at which that was written. What was sent is perhaps not stored yet."""
+        row = await self._latest()
+        known = [one for one in (self._said, row and (row.changed_at, row.sha256)) if one]
+        latest_ms, sha256 = max(known, default=(-1, ""))
+        if sha256 != rules.sha256:
+            await self._say(rules, max(self._changed_at_ms(rules), latest_ms + 1))
+
+    def _changed_at_ms(self, rules: LoadedThresholds) -> int:
+        """When the file was written; one of the future would be later than whatever anybody writes until then."""
+        return min(to_ms(rules.changed_at), self._now_ms())
 
     async def _say(self, rules: LoadedThresholds, changed_at_ms: int) -> None:
         try:
@@ -102,6 +108,7 @@ class RulesFile:
         except ValidationError as error:  # a name beyond all measure
             log.error("thresholds.not_sent", reason=str(error))
             return
+        self._said = changed_at_ms, rules.sha256
         await self._publish([Message(MEASUREMENTS.name, 0, None, change.model_dump_json().encode())])
 
     async def _latest(self) -> ThresholdChangeRow | None:
@@ -127,6 +134,3 @@ class RulesFile:
             log.info("thresholds.accepted", source=found.thresholds.source, sha256=found.thresholds.sha256)
         elif isinstance(found, Refused):
             log.error("thresholds.refused", reason=found.reason)
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._now_ms() / 1_000, UTC)

@@ -33,6 +33,8 @@ class WatchAgent(OwnerAgent[Watcher]):
         super().__init__(app, "watch", (MEASUREMENTS.name,), settings, health, fail)
         self._state_lock = asyncio.Lock()
         """Held by whoever changes the state or looks at all of it: batches are applied in a thread."""
+        self._problems: dict[str, str] = {}
+        """Of rules that do not run, as far as they were said."""
 
     async def process(self, batch: RecordBatch) -> Outcome | None:
         """In a thread: where rules are planned for another volume it takes seconds, for which SCORE cannot wait."""
@@ -67,11 +69,20 @@ class WatchAgent(OwnerAgent[Watcher]):
             return
         watch = owned.pipeline.state.watch
         METRICS.watch_clock_seconds.set(watch.clock_ms / 1_000)
-        METRICS.rules_not_running.set(len(watch.problems))
+        problems = watch.problems
+        METRICS.rules_not_running.set(len(problems))
+        for rule, reason in problems.items():
+            if self._problems.get(rule) != reason:
+                log.warning("rules.not_running", rule=rule, reason=reason)
+        for rule in self._problems.keys() - problems.keys():
+            log.info("rules.runs_again", rule=rule)
+        self._problems = problems
 
     def stop_showing(self, partition: str) -> None:
         super().stop_showing(partition)
         METRICS.rules_in_force.clear()
+        METRICS.rules_not_running.set(0)
+        self._problems = {}
 
     def _note_rules(self, news: RulesNews) -> None:
         change = news.change

@@ -36,9 +36,10 @@ thresholds.add_command(backtest)
 
 @thresholds.command(
     epilog="""\b
-Exit codes: 0 the file can be used, 1 it is refused (file:line:column: field: reason), 2 wrong usage.
+Exit codes: 0 the file can be used (though at these volumes some rules may not run: the last lines say so), 1 it is
+refused (file:line:column: field: reason), 2 wrong usage.
 \b
-A volumes file is JSON, one object a segment, with counts of a day; what is left out is 0:
+A volumes file is JSON, one object a segment, with counts of a day (or of "hours": 2); what is left out is 0:
   {"segments": [{"project_id": "x", "task_type": "box", "vendor_id": "v", "labelers": 40,
                  "answers": 9000, "golds": 900, "golds_right": 830}]}
 \b
@@ -84,8 +85,7 @@ def check(ctx: click.Context, file: Path, as_json: bool, volumes_file: Path | No
     except ThresholdsError as error:
         _show_refusal(error, as_json=as_json)
         ctx.exit(1)
-    window_seconds = settings.pipeline.window_seconds + settings.pipeline.out_of_order_seconds
-    reports = _reports(loaded, volumes, window_seconds, shown=not as_json)
+    reports = _reports(loaded, volumes, settings.pipeline.out_of_order_seconds, shown=not as_json)
     for report in reports:
         report.warnings += [reason for name, reason in warnings if name == report.name]
     if as_json:
@@ -94,7 +94,7 @@ def check(ctx: click.Context, file: Path, as_json: bool, volumes_file: Path | No
         _show(loaded, volumes, note, reports)
 
 
-def _reports(loaded: LoadedThresholds, volumes: Volumes, window_seconds: float, *, shown: bool) -> list[RuleReport]:
+def _reports(loaded: LoadedThresholds, volumes: Volumes, late_seconds: float, *, shown: bool) -> list[RuleReport]:
     """What each rule will mean; a bar on stderr, where that is a terminal, names the rule that is simulated."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -108,7 +108,7 @@ def _reports(loaded: LoadedThresholds, volumes: Volumes, window_seconds: float, 
         task = bar.add_task("rules", total=len(loaded.rules))
         for rule, line in zip(loaded.rules, loaded.lines, strict=True):
             bar.update(task, description=rule.name)
-            reports.append(check_rule(rule, line, volumes, window_seconds=window_seconds))
+            reports.append(check_rule(rule, line, volumes, late_seconds=late_seconds))
             bar.advance(task)
     return reports
 
@@ -173,6 +173,15 @@ def _show(loaded: LoadedThresholds, volumes: Volumes, note: str, reports: list[R
             click.secho(f"  warning: {printable(warning)}", fg="yellow")
     total = sum(report.false_alarms_per_week or 0.0 for report in reports)
     rules = f"{len(reports)} rule{'' if len(reports) == 1 else 's'}"
-    click.echo(f"\n{loaded.source} can be used: {rules}, false alarms a week together: {total:.2g}.")
+    together = f"false alarms a week together: {total:.2g}"
+    resting = [report.name for report in reports if not report.will_run]
+    if resting:
+        which = (
+            f"{len(reports) - len(resting)} of {rules} will run at these {'' if volumes.is_real else 'ASSUMED '}volumes"
+        )
+        click.echo(f"\n{loaded.source} can be used, but only {which}, {together}.")
+        click.secho(f"Will not run: {', '.join(resting)}.", fg="yellow")
+    else:
+        click.echo(f"\n{loaded.source} can be used: {rules}, {together}.")
     if not loaded.is_ended:
         click.echo(f"Its last line is not `{END_MARK}`: with it, a half-written file is never taken for a whole one.")

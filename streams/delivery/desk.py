@@ -145,7 +145,7 @@ class Desk:
         """Try one message, and tell the queue; False if it was not tried after all."""
         queue, alert = state.queue, intent.alert
         if not target.keeps_alive:
-            if intent.notice == "repeat" and notes.is_acked(alert):
+            if intent.notice in ("repeat", "update") and notes.is_acked(alert):
                 self._ended(target, intent, "dropped")
                 queue.done(intent, "dropped", self._now_ms(), "somebody acknowledged the alert", tried=False)
                 return True
@@ -159,6 +159,10 @@ class Desk:
         message = await self._message(state, alert, intent.notice)
         if self._pausing.is_set():
             return False
+        if intent.notice == "update" and message.text.is_open:
+            self._ended(target, intent, "dropped")
+            queue.done(intent, "dropped", self._now_ms(), "it is still too early to name anybody", tried=False)
+            return True
         sent = await target.send(message)
         self._record(target, state, intent, sent)
         return True
@@ -200,10 +204,13 @@ class Desk:
         self._alive_ms[target.name] = self._now_ms() + (KEEP_ALIVE_MS if sent == DELIVERED else KEEP_ALIVE_MS // 6)
 
     async def _message(self, state: AlertState, alert: Alert, notice: Notice) -> Outgoing:
-        known = state.text(alert.alert_id) if notice == "firing" else None
-        text = known or await self._words(alert, notice)
-        if notice == "firing" and known is None:
-            state.keep_text(alert, text)
+        known = state.text(alert.alert_id)
+        if known is None or notice in ("repeat", "resolved") or (notice == "update" and known.is_open):
+            text = await self._words(alert, notice)
+            if notice != "resolved" and (known is None or (known.is_open and not text.is_open)):
+                state.keep_text(alert, text)
+        else:
+            text = known  # the same for every target
         return Outgoing(alert, notice, text, page_of(self._page_url, alert))
 
     async def _words(self, alert: Alert, notice: Notice) -> Text:
@@ -215,7 +222,7 @@ class Desk:
                 return finding.result()
             reason = f"{type(problem).__name__}: {problem}" if finding.done() else "took too long"
             log.warning("delivery.describe_failed", alert_id=alert.alert_id, error=reason)
-            return self._plain.text(alert, notice)
+            return self._plain.text(alert, notice)._replace(is_open=True)
         finally:
             finding.cancel()
             pausing.cancel()

@@ -7,7 +7,8 @@ import json
 from typing import Any, Final
 
 from detectors.alerts.alert import Alert, Notice
-from detectors.alerts.book import REPEAT_MS
+from detectors.alerts.book import LOOK_MS, REPEAT_MS
+from detectors.explain import Verdict
 from schemas.scope import parse_scope
 from schemas.verdicts import Figures
 from streams.alert_text import AlertFacts, message, with_why
@@ -41,7 +42,9 @@ class ExplainedText:
         if notice != "resolved" and alert.rule.metric in EXPLAINED:
             facts = with_why(facts, await self._why(question_of(alert, figures, told_ms(alert))))
         written = message(facts)
-        return Text(written.title, written.text, _explanation(facts) if facts.why is not None else "")
+        is_explained = notice != "resolved" and alert.rule.metric in EXPLAINED
+        is_open = is_explained and (facts.why is None or facts.why.verdict is Verdict.UNCLEAR)
+        return Text(written.title, written.text, _explanation(facts) if facts.why is not None else "", is_open)
 
     async def close(self) -> None:
         await self._cells.close()
@@ -78,11 +81,14 @@ class ExplainedText:
             runbook=alert.rule.runbook,
             alert_id=alert.alert_id,
             page_template=self._page_template,
+            is_update=notice == "update",
         )
 
 
 def told_ms(alert: Alert) -> int:
     """When people are told of it, the last time by now: an alert that is told again is explained by all that came."""
+    if alert.look_ms is not None:
+        return alert.look_ms - LOOK_MS
     if alert.repeat_ms is not None:
         return alert.repeat_ms - REPEAT_MS[alert.rule.severity]
     return alert.fired_ms or alert.began_ms

@@ -86,7 +86,7 @@ class DeliveryQueue:
             return
         for target in self._targets:
             ahead = self._of(target, alert.alert_id)
-            if notice == "repeat" and (ahead or target in self._keep_alive):
+            if (notice in ("repeat", "update") and ahead) or (notice == "repeat" and target in self._keep_alive):
                 continue
             intent = Intent(target, alert, notice, now_ms)
             self._set(intent)

@@ -19,6 +19,8 @@ class Text(NamedTuple):
     body: str
     explanation: str = ""
     """Why the metric changed, as JSON; empty where nothing is known."""
+    is_open: bool = False
+    """Nobody could be named, but perhaps somebody can be in an hour."""
 
 
 class Describe(Protocol):
@@ -115,7 +117,7 @@ ENDS: Final[dict[Ended, str]] = {
 def _word(alert: Alert, notice: Notice) -> str:
     if notice == "resolved":
         return "WITHDRAWN" if alert.ended == "withdrawn" else "RESOLVED"
-    return alert.rule.severity.upper() + (", still" if notice == "repeat" else "")
+    return alert.rule.severity.upper() + {"repeat": ", still", "update": ", update"}.get(notice, "")
 
 
 def _what(alert: Alert) -> str:

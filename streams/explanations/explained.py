@@ -142,6 +142,10 @@ def which(asked: Explanation | None, judged: Explanation | None, metric: MetricN
         return "by consensus"
     seen = _change_by_consensus(asked, judged)
     shows = seen / asked.change >= SEEN_SHARE if asked.change else False
+    # Where many read a guideline in a new way the consensus hardly falls; where all are careless it falls as gold does.
+    is_any = asked.cause.verdict in (Verdict.UNCLEAR, Verdict.EVERYONE, Verdict.VENDOR, Verdict.TASK_TYPE)
+    if is_any and not shows and judged.cause.verdict is Verdict.CLASS_PAIR:
+        return "by consensus"
     # What more answers leave open, fewer cannot decide.
     decides = judged.cause.verdict is not Verdict.UNCLEAR or judged.answers_after > asked.answers_after
     return "by consensus" if shows and decides else "as asked"

@@ -75,7 +75,7 @@ class AlertsState:
             batch: the next message.
             now_ms: the wall clock.
         """
-        transitions = self.book.take(batch)
+        transitions = [one for one in self.book.take(batch) if one.notice != "update" or self._is_open(one.alert)]
         for transition in transitions:
             alert = transition.alert
             self._latest[alert.alert_id] = alert
@@ -84,7 +84,7 @@ class AlertsState:
         return transitions
 
     def text(self, alert_id: str) -> Text | None:
-        """The words that were found for an alert when people were first told."""
+        """The words that were found for an alert, the last time that somebody was named, or else the first time."""
         return self._texts.get(alert_id)
 
     def keep_text(self, alert: Alert, text: Text) -> None:
@@ -92,6 +92,11 @@ class AlertsState:
         self._texts[alert.alert_id] = text
         self._latest.setdefault(alert.alert_id, alert)
         self._changed_texts[alert.alert_id] = self._unwritten[alert.alert_id] = None
+
+    def _is_open(self, alert: Alert) -> bool:
+        """Whether people were told of it by now without naming anybody. While they were not, the first words will."""
+        text = self._texts.get(alert.alert_id)
+        return text is not None and text.is_open
 
     def changes(self, now_ms: int) -> Changes:
         """Rows and state for what changed since the last call."""

@@ -27,6 +27,10 @@ T = TypeVar("T")
 
 REPO = Path(__file__).parents[2]
 DEADLINE_SECONDS = 240.0
+#: Everything at full size (``make test-whole``, most of an hour); otherwise as much of it as shows the same.
+WHOLE = os.environ.get("LABELWATCH_TESTS") == "whole"
+#: Part of the simulated day of incidents that is sent where workers are killed, join, or lack a guard.
+PART_OF_DAY = 0.15 if WHOLE else 0.05
 #: What workers judge by in tests that are about something else: it is planned at once and finds nothing.
 ONE_RULE = """
 version: 1
@@ -37,11 +41,13 @@ rules:
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE_SECONDS) -> T:
-    """The first true value of ``condition``, polled until the deadline."""
-    deadline = time.monotonic() + seconds
+    """The first true value of ``condition``, polled until the deadline; less often the longer it takes, since a query
+    takes a share of the cores from the worker that is waited for."""
+    deadline, pause = time.monotonic() + seconds, 0.02
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.5)
     return value
 
 

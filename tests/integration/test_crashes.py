@@ -24,6 +24,7 @@ from streams.sources.simulate import Scenario, Simulation
 from streams.sources.source import Message, Rejected, to_message
 from tests.integration.deployment import (
     LEADERBOARD,
+    PART_OF_DAY,
     VIEWS,
     Contents,
     Deployment,
@@ -50,7 +51,7 @@ OFTEN = {
 
 
 def _messages() -> Iterator[Message]:
-    simulation = Simulation(Scenario.load("incidents").scaled(0.15), seed=7)
+    simulation = Simulation(Scenario.load("incidents").scaled(PART_OF_DAY), seed=7)
     events = (to_message(item) for item in simulation if not isinstance(item, Rejected))
     return iter(disorder(events, seed=7, duplicates=0.05, malformed=0.05, shuffle_seconds=60))
 

@@ -13,7 +13,7 @@ from schemas.topics import ANNOTATIONS, REVIEWS
 from streams.sources.disorder import disorder
 from streams.sources.simulate import Scenario, Simulation
 from streams.sources.source import Message, Rejected, to_message
-from tests.integration.deployment import Deployment, received, until
+from tests.integration.deployment import PART_OF_DAY, Deployment, received, until
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ VIEWS = ("quality_by_minute", "quality_by_hour", "quality_daily")
 
 
 def _events() -> Iterator[Message]:
-    simulation = Simulation(Scenario.load("incidents").scaled(0.15), seed=3)
+    simulation = Simulation(Scenario.load("incidents").scaled(PART_OF_DAY), seed=3)
     return (to_message(item) for item in simulation if not isinstance(item, Rejected))
 
 

@@ -9,7 +9,7 @@ import pytest
 from streams.sources.disorder import disorder
 from streams.sources.simulate import Scenario, Simulation
 from streams.sources.source import Message, Rejected, to_message
-from tests.integration.deployment import VIEWS, Deployment, contents, differences, received, until
+from tests.integration.deployment import PART_OF_DAY, VIEWS, Deployment, contents, differences, received, until
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ def broker_kind() -> str:
 
 
 def _messages() -> Iterator[Message]:
-    simulation = Simulation(Scenario.load("incidents").scaled(0.1), seed=5)
+    simulation = Simulation(Scenario.load("incidents").scaled(PART_OF_DAY), seed=5)
     events = (to_message(item) for item in simulation if not isinstance(item, Rejected))
     return iter(disorder(events, seed=5, duplicates=0.05, malformed=0.05, shuffle_seconds=60))
 

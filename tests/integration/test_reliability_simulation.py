@@ -1,6 +1,6 @@
 """Reliability of simulated labelers: is it right, does it say how sure it is, does it see a fall, is it steady?
 
-Needs no broker; it is here because 200 runs of 2,000 labels take a minute or two.
+Needs no broker; it is here because runs of 2,000 labels take half a minute, and all 200 of them two.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ from functools import cache
 
 import pytest
 
+from tests.integration.deployment import WHOLE
 from tests.simulated_labelers import HEALTHY, Seen, observe
 
 pytestmark = pytest.mark.integration
 
-SEEDS = 200
+SEEDS = 200 if WHOLE else 80
 #: Of labelers that never change, of whom there is less to see.
-STEADY_SEEDS = 60
+STEADY_SEEDS = 60 if WHOLE else 30
 #: Labels after a fall from .92 to .70 until half of it is seen: in half of the runs, and in nine of ten.
 #: Measured over 200 seeds: 44 and 108 with known truth, 60 and 131 without any.
 MEDIAN_LABELS, P90_LABELS = 80, 160
 #: Share of checks, each 50 labels, at which the 90 % interval must hold the truth; the fall's aftermath included.
-#: Measured: .91 with known truth, .87 without any, .94 for a labeler that never changes.
-COVERAGE = 0.85
+#: Measured over 200 seeds: .91 with known truth, .850 without any, .94 for a labeler that never changes. Of 80 seeds it
+#: has a standard error of .014.
+COVERAGE = 0.85 if WHOLE else 0.82
 
 
 VARIANTS = pytest.mark.parametrize("is_known", [True, False], ids=["known truth", "no truth"])

@@ -12,7 +12,16 @@ from deploy.local.stack import EmbeddedStack
 from streams.sinks.connection import connect
 from streams.sources.simulate import Scenario, Simulation
 from streams.sources.source import Rejected, to_message
-from tests.integration.deployment import Contents, Deployment, contents, differences, is_settled, received, until
+from tests.integration.deployment import (
+    PART_OF_DAY,
+    Contents,
+    Deployment,
+    contents,
+    differences,
+    is_settled,
+    received,
+    until,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +43,7 @@ def deployment(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def produced(deployment: Deployment) -> int:
-    simulation = Simulation(Scenario.load("incidents").scaled(0.15), seed=5)
+    simulation = Simulation(Scenario.load("incidents").scaled(PART_OF_DAY), seed=5)
     return deployment.produce(to_message(item) for item in simulation if not isinstance(item, Rejected))
 
 

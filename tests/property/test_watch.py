@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from detectors.watch.watch import Watch
 from schemas.measurements import LateTruth, Measurements, Refused, ReviewMeasured, Settled
+from schemas.thresholds import Rule
 from schemas.verdicts import Verdict
 from tests.measured import START_MS, answer, batch, quick_plan, rule
 
@@ -78,9 +79,12 @@ def story(seed: int, count: int = 900) -> list[Measurements]:
     return found
 
 
-def watch_of(rows: list[tuple[str, str, str]] = []) -> Watch:  # noqa: B006  (never changed)
+def watch_of(
+    rows: list[tuple[str, str, str]] = [],  # noqa: B006  (never changed)
+    rules: tuple[Rule, ...] = RULES,
+) -> Watch:
     watch = Watch(quick_plan)
-    watch.change_rules(RULES)
+    watch.change_rules(rules)
     watch.load(rows)
     return watch
 
@@ -122,6 +126,34 @@ def test_a_restart_anywhere_changes_nothing(seed: int, data: st.DataObject) -> N
         if oldest is not None:
             assert run(watch, batches[oldest:end], oldest) == [], "what waited goes on waiting"
     assert told == expected
+
+
+#: The first begins anew; others go on, and are told otherwise.
+CHANGED = (
+    RULES[0].model_copy(update={"smallest_drop": 0.2}),
+    *(one.model_copy(update={"severity": "critical", "resolve_after_seconds": 1_200}) for one in RULES[1:]),
+)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 500), st.integers(0, 500))
+def test_a_restart_changes_nothing_whether_rules_changed_before_or_after(seed: int, change: int, cut: int) -> None:
+    batches = story(seed, 500)
+
+    def played(restart: int | None) -> list[Verdict]:
+        watch, rules, told, stored = watch_of(), RULES, list[Verdict](), dict[tuple[str, str], str]()
+        for number, one in enumerate(batches):
+            if number == change:
+                rules = CHANGED
+                told += watch.change_rules(rules)
+            if number == restart:
+                store(watch.take_changed(), stored)
+                oldest, watch = watch.oldest, watch_of(rows_of(stored), rules)
+                assert run(watch, batches[number if oldest is None else oldest : number], oldest or 0) == []
+            told += watch.take(one, number)
+        return told
+
+    assert played(cut) == played(None)
 
 
 @settings(max_examples=8, deadline=None)

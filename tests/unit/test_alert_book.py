@@ -21,7 +21,7 @@ DAY = 24 * HOUR
 
 
 class Story:
-    """A book, and verdicts numbered as they come."""
+    """A book, and verdicts numbered as they come; what comes of them, but for looking again."""
 
     def __init__(self, of: Rule | None = None) -> None:
         self.book = AlertBook("labelwatch")
@@ -32,10 +32,11 @@ class Story:
         self, kind: VerdictKind, at: int, of: Rule | None = None, on: Any = None, seen_since: int | None = None
     ) -> list[Transition]:
         self._number += 1
-        return self.book.take(batch(verdict(self._number, kind, at, of or self.rule, on, seen_since=seen_since)))
+        told = self.book.take(batch(verdict(self._number, kind, at, of or self.rule, on, seen_since=seen_since)))
+        return [one for one in told if one.change != "looked"]
 
     def wait(self, clock: int) -> list[Transition]:
-        return self.book.take(batch(clock=clock))
+        return [one for one in self.book.take(batch(clock=clock)) if one.change != "looked"]
 
 
 def brief(transitions: list[Transition]) -> list[tuple[str, str | None]]:
@@ -135,7 +136,7 @@ def test_known_verdicts_change_nothing() -> None:
     first = batch(verdict(1))
     assert len(book.take(first)) == 1
     assert book.take(first) == []
-    assert book.take(batch(verdict(1, "recovered", T0 + HOUR))) == []
+    assert book.take(batch(verdict(1, "recovered", T0 + MINUTE))) == []
 
 
 @pytest.mark.parametrize("severity", ["critical", "warning", "info"])

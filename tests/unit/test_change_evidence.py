@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from scipy.special import beta, comb
 
 from detectors.change.bets import bets_on
-from detectors.change.e_bh import e_benjamini_hochberg, period_e_value
+from detectors.change.e_bh import e_benjamini_hochberg
 from detectors.change.e_process import EProcess, Learning
-from detectors.change.fleet import EFleet
 
 NEVER = 1e200
 
@@ -135,17 +134,3 @@ class TestManyStreams:
     def test_what_is_no_e_value_is_refused(self, value: float) -> None:
         with pytest.raises(ValueError, match="e-value"):
             e_benjamini_hochberg([value], 0.1)
-
-    def test_a_period_has_one_e_value_at_any_time(self) -> None:
-        """Ville: it exceeds 20 in at most a twentieth of the periods, however often one looks."""
-        fleet = EFleet(EProcess(NEVER, 0.9), 4_000)
-        generator = np.random.default_rng(5)
-        highest = np.zeros(4_000)
-        for answers in range(1, 201):
-            fleet.step(generator.random(4_000) < 0.9)
-            best = int(fleet.statistic.argmax())
-            best_value = period_e_value(float(fleet.statistic[best]), answers, 200)
-            values = (fleet.statistic + 200 - answers) / 200
-            assert values[best] == pytest.approx(best_value)
-            highest = np.maximum(highest, values)
-        assert 0.002 < float((highest >= 20).mean()) <= 0.05

@@ -62,8 +62,38 @@ def test_as_json(folder: Path) -> None:
     assert (rule["name"], rule["line"], rule["scopes"], rule["level_from"]) == ("gold", 3, 1, "stated")
     assert rule["values_per_week"] == 7 * 9_360
     assert rule["false_alarms_per_week"] == pytest.approx(1.0)
-    assert 60 * rule["delay_values"] / 6.5 + 180 == pytest.approx(rule["delay_seconds"])
+    assert 60 * rule["delay_values"] / 6.5 == pytest.approx(rule["delay_seconds"]), "answers wait for nothing"
     assert shown["volumes"] == {"source": "the volumes file", "is_real": True, "segments": 1}
+
+
+def test_only_hours_wait_for_their_end(folder: Path) -> None:
+    (folder / "t.yaml").write_text(
+        "version: 1\nrules:\n- {name: a, metric: volume, method: seasonal, for: 5m}\n"
+        "- {name: b, metric: stall_seconds, method: fixed, limit: 60, min_count: 1}\n"
+    )
+    hourly, stalled = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    assert hourly["delay_seconds"] == pytest.approx(3_600 * hourly["delay_values"] + 3_720 + 300)
+    assert "up to 62 minutes more until the first whole hour after it began is closed" in hourly["words"]
+    assert not any("closed" in sentence for sentence in stalled["words"])
+
+
+def test_volumes_may_be_of_fewer_hours_than_a_day(folder: Path) -> None:
+    (day,) = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    of_two = {"hours": 2, "segments": [{**SEGMENT, "golds": 780, "golds_right": 717}]}
+    (folder / "v.json").write_text(json.dumps(of_two))
+    (two,) = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    assert two["values_per_week"] == day["values_per_week"] == 7 * 24 * 390
+    assert two["delay_seconds"] == day["delay_seconds"]
+
+
+def test_habits_are_counted_as_they_are_watched(folder: Path) -> None:
+    (folder / "t.yaml").write_text(
+        "version: 1\nrules:\n- {name: a, metric: constant_answer_share, scope: labeler}\n"
+        "- {name: b, metric: repeated_answer_share, scope: labeler}\n"
+    )
+    (folder / "v.json").write_text(json.dumps({"segments": [{**SEGMENT, "free": 10_000}]}))
+    pairs, texts = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    assert (pairs["values_per_week"], texts["values_per_week"]) == (7 * 80_000 / 2, 7 * 10_000)
 
 
 def test_assumed_volumes_are_said_plainly(folder: Path) -> None:
@@ -111,6 +141,9 @@ def test_an_unknown_project_is_refused_unless_declared(folder: Path, monkeypatch
     monkeypatch.setenv("LABELWATCH_PROJECTS", '{"y": {}}')
     declared = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"][0]
     assert any("selects no segment" in warning for warning in declared["warnings"])
+    (folder / "t.yaml").write_text(GOLD.replace("'project_id", "'segment where project_id").replace('"x"', '"y"'))
+    (segment,) = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    assert "of segment where project_id" in segment["words"][0]
 
 
 def test_an_unknown_vendor_is_a_warning(folder: Path) -> None:
@@ -126,6 +159,19 @@ def test_what_cannot_keep_its_budget_is_said(folder: Path) -> None:
     (folder / "t.yaml").write_text(rule % "fixed, limit: 0.9, min_count: 20, level: 0.92")
     (fixed,) = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
     assert "above its budget of 1" in fixed["warnings"][0]
+
+
+def test_rules_that_will_not_run_are_counted_and_named(folder: Path) -> None:
+    rules = ["{name: a, metric: gold_accuracy, method: adwin}", "{name: b, metric: gold_accuracy, level: 0.92}"]
+    rules.append('{name: c, metric: gold_accuracy, scope: segment where vendor_id = "nobody"}')
+    (folder / "t.yaml").write_text("version: 1\nrules:\n" + "".join(f"- {rule}\n" for rule in rules))
+    result = run(folder / "t.yaml", "--volumes", folder / "v.json")
+    assert result.exit_code == 0
+    assert "t.yaml can be used, but only 1 of 3 rules will run at these volumes, false" in result.output
+    assert "Will not run: a, c." in result.output
+    shown = report(folder / "t.yaml", "--volumes", folder / "v.json")["rules"]
+    assert [rule["will_run"] for rule in shown] == [False, True, False]
+    assert "of 3 rules will run at these ASSUMED volumes" in run(folder / "t.yaml", "--offline").output
 
 
 @pytest.mark.parametrize("volumes", ["", "[]", '{"segments": []}', '{"segments": [{"project_id": "x"}]}', "\xff"])

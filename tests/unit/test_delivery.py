@@ -36,7 +36,7 @@ def outgoing(alert: Alert, notice: Any = "firing") -> Outgoing:
 
 
 FIRED = story(verdict(1, of=rule(labels={"team": "a"}), on=scope("labeler", labeler_id="ana b")))[0]
-OVER = story(verdict(1), verdict(2, "recovered", T0 + HOUR))[1]
+OVER = story(verdict(1), verdict(2, "recovered", T0 + HOUR))[-1]
 
 
 class TestWords:

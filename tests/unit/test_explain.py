@@ -116,9 +116,14 @@ def test_most_of_a_vendor_is_not_the_vendor_while_some_are_as_ever() -> None:
     assert (why.cause.verdict, len(why.cause.named)) == (Verdict.LABELERS, 5)
 
 
-def test_a_vendor_is_not_called_everyone_because_others_hardly_worked() -> None:
-    why = explain([*team(8, "acme", 74), *(row(f"z{n}", (4, 4), (2, 1), vendor="zeta") for n in range(4))])
-    assert named(why) == [("vendor", "acme")]
+@pytest.mark.parametrize(
+    ("others", "says"), [((2, 1), []), ((2, 2), []), ((20, 19), [("vendor", "acme")])], ids=["bad", "few", "well"]
+)
+def test_where_others_hardly_worked_nobody_knows_whether_it_was_the_vendor_or_everyone(
+    others: tuple[int, int], says: list[tuple[str, str]]
+) -> None:
+    zeta = [row(f"z{n}", (100, 92), others, vendor="zeta") for n in range(4)]
+    assert named(explain([*team(8, "acme", 74), *zeta])) == says
 
 
 def test_all_of_a_task_type_is_the_task_type_and_all_of_everything_is_everyone() -> None:

@@ -52,3 +52,36 @@ def of_classes(classes: tuple[str, ...], wrong: int, n: int = 100) -> list[Row]:
 def test_of_two_classes_a_swap_is_worse_than_guessing(classes: tuple[str, ...], wrong: int, verdict: Verdict) -> None:
     cause = explain(of_classes(classes, wrong)).cause
     assert (cause.verdict, cause.swapped) == (verdict, verdict is Verdict.CLASS_PAIR)
+
+
+@pytest.mark.parametrize(("people", "verdict"), [(3, Verdict.UNCLEAR), (6, Verdict.EVERYONE)])
+def test_all_of_a_few_may_be_the_bad_ones_who_are_at_work(people: int, verdict: Verdict) -> None:
+    rows = [row(f"w{n}", (200, 184), (40, 20)) for n in range(people)]
+    assert explain(rows).cause.verdict is verdict
+
+
+def test_everyone_is_not_named_for_what_may_be_a_pair() -> None:
+    """Twenty answers, ten wrong: nine of them of the pair. Of the other classes one more is nothing."""
+    rows = []
+    for n in range(6):
+        for true, other in (("cat", "dog"), ("dog", "cat"), ("owl", "cat"), ("bat", "owl")):
+            rows += [row(f"w{n}", (92, 92), (1, 1), true, true), row(f"w{n}", (8, 0), (0, 0), true, other)]
+    swapped = [row(f"w{n}", (0, 0), (1, 0), "cat", "dog") for n in range(6)]
+    assert explain([*rows, *swapped]).cause.verdict is not Verdict.EVERYONE
+    careless = [
+        row(f"w{n}", (0, 0), (3, 0), true, other)
+        for n in range(6)
+        for true, other in (("cat", "dog"), ("dog", "owl"), ("owl", "bat"), ("bat", "cat"))
+    ]
+    assert explain([*rows, *careless]).cause.verdict is Verdict.EVERYONE
+
+
+def test_constant_answers_of_most_are_no_pair_of_classes() -> None:
+    """Two of three always say owl: most of it is cat for owl, and the rest is no chance, either."""
+    rows = []
+    for n in range(3):
+        for true, answers in (("cat", 40), ("dog", 25), ("owl", 15)):
+            wrong = answers - 2 if n < 2 else 2
+            rows.append(row(f"w{n}", (190, 190), (answers - wrong, answers - wrong), true, true))
+            rows.append(row(f"w{n}", (10, 0), (wrong, 0), true, "owl" if true != "owl" else "cat"))
+    assert explain(rows).cause.verdict is not Verdict.CLASS_PAIR

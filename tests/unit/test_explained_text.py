@@ -97,7 +97,7 @@ async def test_ends_and_silence_ask_nobody(verdicts: list[Verdict], title: str) 
 async def test_told_again_it_is_explained_by_all_answers_until_then() -> None:
     book, cells = AlertBook("labelwatch"), Counted(ROWS)
     book.take(batch(verdict(1, of=rule(severity="critical"))))
-    (again,) = book.take(batch(clock=T0 + 4 * HOUR))
+    again = book.take(batch(clock=T0 + 4 * HOUR))[-1]
     assert again.notice == "repeat"
     await ExplainedText(cells)(again.alert, again.notice)
     assert cells.asked[0].at_ms == T0 + 4 * HOUR
@@ -131,3 +131,32 @@ async def test_a_timeout_of_somebody_elses_is_no_explanation_that_took_long() ->
 
     with pytest.raises(TimeoutError):
         await words(verdict(1), cells=Broken(None))
+
+
+@pytest.mark.parametrize(
+    ("cells", "metric", "is_open"),
+    [
+        (Counted(ROWS), "gold_accuracy", False),
+        (Counted([row._replace(after=Totals(2, 1.0 + (row.labeler != "ana"))) for row in ROWS]), "gold_accuracy", True),
+        (Counted(None), "gold_accuracy", True),
+        (Counted(None), "krippendorff_alpha", False),
+    ],
+    ids=["named", "too early", "ClickHouse away", "never explained"],
+)
+async def test_what_may_be_known_later_is_open(cells: Counted, metric: str, is_open: bool) -> None:
+    assert (await words(verdict(1, of=rule(metric=metric)), cells=cells)).is_open is is_open
+    over = await words(
+        verdict(1, of=rule(metric=metric)), verdict(2, "recovered", T0 + HOUR, rule(metric=metric)), cells=cells
+    )
+    assert not over.is_open
+
+
+async def test_an_update_says_so_and_asks_for_all_answers_until_then() -> None:
+    book, cells = AlertBook("labelwatch"), Counted(ROWS)
+    book.take(batch(verdict(1)))
+    look = book.take(batch(clock=T0 + HOUR))[-1]
+    assert look.notice == "update"
+    text = await ExplainedText(cells)(look.alert, look.notice)
+    assert text.title == "UPDATE WARNING gold accuracy of acme fell from 92 % to 80 %"
+    assert "ana" in text.body
+    assert cells.asked[0].at_ms == T0 + HOUR

@@ -115,6 +115,20 @@ def test_consensus_is_believed_if_it_shows_the_change() -> None:
     assert which(gold, few) == "as asked"
 
 
+@pytest.mark.parametrize(
+    ("gold_says", "believed"),
+    [(Verdict.EVERYONE, "by consensus"), (Verdict.UNCLEAR, "by consensus"), (Verdict.LABELERS, "as asked")],
+)
+def test_a_pair_that_the_consensus_names_is_believed_where_gold_tells_nobody_apart(
+    gold_says: Verdict, believed: str
+) -> None:
+    """The consensus follows a new guideline, and hardly falls."""
+    gold, judged = level({"a": (20, 0.9, 0.3)}), level({"a": (200, 0.9, 0.8)})
+    gold = replace(gold, cause=gold.cause._replace(verdict=gold_says))
+    assert which(gold, replace(judged, cause=judged.cause._replace(verdict=Verdict.CLASS_PAIR))) == believed
+    assert which(gold, replace(judged, cause=judged.cause._replace(verdict=Verdict.EVERYONE))) == "as asked"
+
+
 def test_who_is_tested_more_often_counts_more() -> None:
     """A labeler of ten is bad, and has half of the golds: consensus shows a fifth of the change, and is believed."""
     gold = level({"bad": (90, 0.9, 0.3), **{f"w{n}": (10, 0.9, 0.9) for n in range(9)}})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -158,3 +160,23 @@ def test_a_shift_of_a_number_is_seen_in_hours() -> None:
     (found,) = made(rule(metric="volume", method="seasonal", direction="down"), per_week=168)
     assert isinstance(found.method, Seasonal)
     assert 3 < seasonal_delay(found.method) < 8
+
+
+def test_hours_of_the_week_are_those_of_the_rules_time_zone() -> None:
+    """Also when clocks are put back: who works from nine to five does so in summer and in winter."""
+    said = rule(metric="volume", method="seasonal", direction="down", schedule={"time_zone": "Europe/Berlin"})
+    (found,) = made(said)
+    assert isinstance(found.method, Seasonal)
+    berlin, utc = (
+        found.method.build(),
+        made(rule(metric="volume", method="seasonal", direction="down"))[0].method.build(),
+    )
+    zone = ZoneInfo("Europe/Berlin")
+    for hour in range(24 * 56):
+        at = datetime(2026, 8, 31, tzinfo=UTC) + timedelta(hours=hour)
+        value = 100.0 + hour % 7 if 9 <= at.astimezone(zone).hour < 17 else float(hour % 7)
+        for detector in (berlin, utc):
+            detector.update(value, int(at.timestamp() * 1_000))
+    winter = int(datetime(2026, 10, 28, 8, tzinfo=zone).timestamp() * 1_000)
+    assert berlin.forecast(winter) < 10.0
+    assert utc.forecast(winter) > 90.0, "which takes eight o'clock for nine"

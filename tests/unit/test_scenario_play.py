@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner, Result
 
 from detectors.alerts.alert import Alert, AlertKey
+from detectors.alerts.book import AlertBook
 from detectors.explain import Named
 from detectors.incident_match import Fired
 from schemas.incident import Incident, read_incidents
 from schemas.thresholds import Rule
 from schemas.verdicts import VerdictScope
 from streams.cli import cli
+from streams.evaluate.scenario import play as played_module
 from streams.evaluate.scenario.file import parse_scenario
 from streams.evaluate.scenario.play import Found, Played, Says, Told, as_rows, names_right, play
 from streams.evaluate.scenario.stream import TrueIncident
+from tests.alerts import HOUR, T0, batch, verdict
 from tests.scenarios import SMALL
 
 VENDOR = "incidents: [{kind: vendor, vendor: acme, points: 40, start: 7h, lasts: 8h}]\n"
@@ -152,6 +156,16 @@ def test_labelers_of_another_incident_are_not_named_wrongly() -> None:
     message = told("labelers", ("labeler", "ann"), ("labeler", "eve"))
     assert names_right(message, PEOPLE, frozenset({"eve"}))
     assert not names_right(told("labelers", ("labeler", "eve"), ("labeler", "ann")), PEOPLE, frozenset({"eve"}))
+
+
+def test_who_was_too_early_to_say_is_told_when_it_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    book, messages = AlertBook("app"), list[Told]()
+    says = iter([told("unclear"), told("unclear"), told("everyone"), told("vendor")])
+    monkeypatch.setattr(played_module, "_told", lambda alert, at_ms, cells: next(says))
+    for hour in range(6):
+        for transition in book.take(batch(*([verdict(1)] if not hour else []), clock=T0 + hour * HOUR)):
+            played_module._tell(messages, transition, cast(Any, None))
+    assert [one.says for one in messages] == ["unclear", "everyone"]
 
 
 def test_the_first_message_that_names_a_cause_is_judged() -> None:

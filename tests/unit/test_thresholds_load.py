@@ -28,7 +28,28 @@ def test_what_was_read() -> None:
     assert loaded.changed_by == "ana"
     assert read("changed_by: eve\n" + HEAD).changed_by == "eve"
     assert not read(HEAD).is_ended
+    for end in ("...", "... # end", "...\r\n", "...\n# end\n\n", "...   #"):
+        assert read(HEAD + end).is_ended, end
+    for end in ("# ...\n", "  runbook: https://a/...\n", "  labels: {a: ...}\n"):
+        assert not read(HEAD + end).is_ended, end
     assert read(b"\xef\xbb\xbf" + HEAD.encode()).rules == read(HEAD).rules
+
+
+VOLUME = "- name: v\n  metric: volume\n"
+SHIFT = "- name: s\n  metric: label_distance_own\n"
+LAG = "- name: l\n  metric: lag_seconds\n  scope: all\n  method: fixed\n  limit: 60\n  min_count: 1\n"
+
+
+def test_defaults_need_not_suit_every_rule() -> None:
+    defaults = "level: 0.8, limit: 0.5, min_count: 5, no_data: alert, smallest_drop: 0.1"
+    defaults += ", schedule: {seasonality: hour_of_week}"
+    rules = HEAD + VOLUME + "  method: kswin\n" + SHIFT + "  method: seasonal\n" + LAG
+    loaded = read(rules.replace("rules:", f"defaults: {{{defaults}}}\nrules:"))
+    assert [rule.name for rule in loaded.rules] == ["gold", "v", "s", "l"]
+    no_season = HEAD + VOLUME + "  method: seasonal\n"
+    read(no_season.replace("rules:", "defaults: {schedule: {seasonality: none}}\nrules:"))
+    with pytest.raises(ThresholdsError, match="must be above 0 and below 1"):  # which it would have to go by
+        read(HEAD.replace("rules:", "defaults: {level: 8}\nrules:"))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +87,13 @@ def test_what_was_read() -> None:
         (HEAD + "  method: fixed\n  min_count: 5\n  smallest_drop: 0.1\n", 7, "leave it out"),
         (HEAD + "  method: fixed\n  min_count: 5\n  limit: 0.5\n  direction: both\n", 8, "write down or up"),
         (HEAD + "  schedule: {seasonality: hour_of_week}\n", 5, "seasonality is for method seasonal"),
+        (HEAD + VOLUME + "  method: kswin\n  min_count: 5\n", 8, "window is full"),
+        (HEAD + VOLUME + "  method: seasonal\n  level: 5\n", 8, "seasonal on volume learns the level; leave it out"),
+        (HEAD + SHIFT + "  method: seasonal\n  level: 0.2\n", 8, "learns the level; leave it out"),
+        (HEAD + SHIFT + "  method: fixed\n  limit: 0.5\n  min_count: 1\n  level: 0.2\n", 10, "at its limit only"),
+        (HEAD + LAG + "  no_data: alert\n", 11, "lag_seconds has a value every minute, also while nothing comes in"),
+        (HEAD + LAG.replace("lag", "stall") + "  no_data: ok\n", 11, "stall_seconds has a value every minute"),
+        (HEAD + "- name: c\n  metric: mean_confidence\n  method: seasonal\n", 7, "take e_sr_guaranteed or fixed"),
         (HEAD + "  schedule:\n    time_zone: Mars\n", 6, "no time zone 'Mars'"),
         (HEAD + "  schedule:\n    quiet_hours:\n    - from: 22:00\n      to: 22:00\n", 7, "end when they begin"),
         (HEAD + "  labels:\n    team: a\n    shift: 1\n", 7, "write it in quotes, '1'"),

@@ -24,13 +24,13 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def watch(path: Path) -> ThresholdsWatch:
-    return ThresholdsWatch(path, load(path), app_id="app", worker_id="w1")
+    return ThresholdsWatch(path, load(path))
 
 
 def settle(watch: ThresholdsWatch) -> Accepted | Refused | None:
-    first, second = watch.poll(NOW), watch.poll(NOW)
+    first, second = watch.poll(), watch.poll()
     assert first is None
-    assert watch.poll(NOW) is None, "nothing is said twice"
+    assert watch.poll() is None, "nothing is said twice"
     return second
 
 
@@ -46,7 +46,7 @@ def test_a_change_is_taken_once_and_recorded(watch: ThresholdsWatch, path: Path)
     taken = settle(watch)
     assert isinstance(taken, Accepted)
     assert watch.in_force == taken.thresholds
-    row = taken.row
+    row = change_row(before, watch.in_force, app_id="app", worker_id="w1", accepted_at=NOW)
     assert (row.rules_added, row.rules_changed, row.rules_removed) == (["v"], ["gold"], ["agreement"])
     assert (row.changed_by, row.previous_sha256, row.sha256) == ("eve", before.sha256, watch.in_force.sha256)
     assert "\n+  for: 5m\n" in row.diff
@@ -57,8 +57,8 @@ def test_a_change_is_taken_once_and_recorded(watch: ThresholdsWatch, path: Path)
 def test_what_is_being_written_is_waited_for(watch: ThresholdsWatch, path: Path) -> None:
     for number in range(5):
         path.write_text(TWO + f"# {number}\n")
-        assert watch.poll(NOW) is None
-    assert isinstance(watch.poll(NOW), Accepted)
+        assert watch.poll() is None
+    assert isinstance(watch.poll(), Accepted)
 
 
 @pytest.mark.parametrize("bad", [b"", b"version: 1\nrules:", b"\xff\xfe", b"\0" * 50, b"#" * 300_000, b"a: *b\n"])
@@ -88,8 +88,8 @@ def test_every_first_part_of_the_file_in_force_is_refused(watch: ThresholdsWatch
     before = watch.in_force
     for length in range(len(TWO)):
         path.write_text(TWO[:length])
-        watch.poll(NOW)
-        assert not isinstance(watch.poll(NOW), Accepted), TWO[:length]
+        watch.poll()
+        assert not isinstance(watch.poll(), Accepted), TWO[:length]
     assert watch.in_force == before
     path.write_text(ONE)
     assert watch.refused is not None
@@ -99,12 +99,12 @@ def test_every_first_part_of_the_file_in_force_is_refused(watch: ThresholdsWatch
 
 def test_once_ended_no_first_part_of_another_file_is_taken(path: Path) -> None:
     path.write_text(TWO + "...\n")
-    watch = ThresholdsWatch(path, load(path), app_id="app", worker_id="w1")
+    watch = ThresholdsWatch(path, load(path))
     new = "# new\n" + TWO.replace("gold_accuracy", "gold_accuracy\n  false_alarms_per_week: 12") + "...\n"
     for length in range(len(new) - len("...\n")):
         path.write_text(new[:length])
-        watch.poll(NOW)
-        assert not isinstance(watch.poll(NOW), Accepted), new[:length]
+        watch.poll()
+        assert not isinstance(watch.poll(), Accepted), new[:length]
     path.write_text(new)
     assert isinstance(settle(watch), Accepted)
 
@@ -112,10 +112,10 @@ def test_once_ended_no_first_part_of_another_file_is_taken(path: Path) -> None:
 def test_at_the_start_the_file_is_taken_at_once(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(ONE + "...\n")
-    watch = ThresholdsWatch(path, load(other), app_id="app", worker_id="w1")
-    assert isinstance(watch.start(NOW), Accepted)  # unended, but not the same file
+    watch = ThresholdsWatch(path, load(other))
+    assert isinstance(watch.start(), Accepted)  # unended, but not the same file
     path.write_text("")
-    assert isinstance(watch.start(NOW), Refused)
+    assert isinstance(watch.start(), Refused)
     assert len(watch.in_force.rules) == 2
 
 

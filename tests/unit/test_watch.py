@@ -11,7 +11,7 @@ import pytest
 from detectors.rule_method import CannotPlanError
 from detectors.watch.breach import LONGEST_MS
 from detectors.watch.planner import HOUR_MS, Volume
-from detectors.watch.rule_watch import FORGET_MS, RuleWatch
+from detectors.watch.rule_watch import DAY_MS, FORGET_MS, RuleWatch
 from detectors.watch.watch import Watch
 from schemas.measurements import Answer, LateTruth, Refused, ReviewMeasured, Settled
 from tests.measured import (
@@ -165,10 +165,10 @@ class TestEnd:
         assert kinds(watch.take(batch(truths=tuple(wrongs)))) == ["withdrawn"]
 
     def test_rules_that_go_take_their_breaches_with_them(self) -> None:
-        kept, gone, other = rule(name="kept"), rule(name="gone"), rule(name="other", severity="critical")
+        kept, gone, other = rule(name="kept"), rule(name="gone"), rule(name="other")
         watch = watching(kept, gone, other)
         assert len(told(watch, falling(450))) == 3
-        found = watch.change_rules([kept, rule(name="other", severity="info")])
+        found = watch.change_rules([kept, rule(name="other", min_count=10)])
         assert [(one.kind, one.rule.name) for one in found] == [("dropped", "gone"), ("dropped", "other")]
         assert kinds(told(watch, [answer(n, gold_correct=n % 12 != 0) for n in range(450, 700)])) == ["recovered"]
 
@@ -227,10 +227,17 @@ class TestSilence:
         told(watch, falling(100))
         assert told(watch, [answer(100 + n) for n in range(30)]) == []
 
+    def test_a_stall_is_not_over_because_nothing_comes(self) -> None:
+        stalls = {"method": "fixed", "limit": 1_800, "min_count": 1, "no_data": "ok"}  # which defaults may say
+        watch = watching(rule("stall_seconds", scope="vendor", **stalls))
+        segments = [SEGMENT, ("p", "t", "w")]
+        found = told(watch, [answer(number, segment=number > 5) for number in range(200)], segments=segments)
+        assert kinds(found) == ["breach"]
+
     def test_scopes_are_forgotten(self) -> None:
         watch = watching(rule())
         told(watch, falling(450))
-        days = FORGET_MS / 60_000
+        days = (FORGET_MS + DAY_MS) / 60_000  # it is looked at once a day
         found = told(watch, [answer(450, minute=450 + days), answer(451, minute=452 + days)])
         assert kinds(found) == ["dropped"]
         deleted = [key for kind, key, payload in watch.take_changed() if kind == "scope" and payload is None]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import structlog
 from aiokafka.errors import KafkaConnectionError
 
 from detectors.watch.watch import Watch
@@ -27,7 +28,7 @@ from streams.state.claims import Claims
 from streams.state.watch import read_rules
 from streams.thresholds import ThresholdsError, shipped
 from streams.thresholds_watch import ThresholdsWatch, as_stored, change_row
-from streams.watch import Watcher, WatchPipeline
+from streams.watch import Watcher, WatchPipeline, is_later
 from tests import builders
 from tests.agent_rig import Rig, Stream
 from tests.builders import NOW_MS, batch
@@ -123,6 +124,23 @@ class TestAgent:
         assert [row.key for row in rig.sink.rows("state", kind="position")] == [TOPIC]  # type: ignore[union-attr]
         assert rig.failure() is None
 
+    async def test_what_does_not_run_is_said_once(self) -> None:
+        class Resting(Watch):
+            problems: Any = {"gold": "too much comes in"}
+
+        rig = WatchRig(Resting)
+        await rig.start()
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                rig.watch.report(0)
+            assert METRICS.rules_not_running._value.get() == 1
+            Resting.problems = {}
+            rig.watch.report(0)
+        assert [(one["event"], one["rule"], one.get("reason")) for one in logs] == [
+            ("rules.not_running", "gold", "too much comes in"),
+            ("rules.runs_again", "gold", None),
+        ]
+
     async def test_messages_for_a_partition_are_sent_in_order_whatever_fails(self) -> None:
         rig = WatchRig()
         rig.app.producer.failures = [None, ("delivery", KafkaConnectionError()), None, ("send", KafkaConnectionError())]
@@ -151,9 +169,9 @@ class RulesRig:
     async def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         poll = ThresholdsWatch.poll
 
-        def counted(watch: ThresholdsWatch, now: Any) -> Any:
+        def counted(watch: ThresholdsWatch) -> Any:
             self.looks += 1
-            return poll(watch, now)
+            return poll(watch)
 
         monkeypatch.setattr(ThresholdsWatch, "poll", counted)
         self.running = asyncio.create_task(self.file.run())
@@ -231,6 +249,33 @@ class TestRulesFile:
         assert rig.changes[1].changed_at_ms == rig.changes[0].changed_at_ms + 1
         await rig.accept(rig.changes[1])
         rig.stop()
+
+    async def test_what_is_taken_back_at_once_is_taken_back(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(path, rules_text())
+        rig = RulesRig(path)
+        await rig.start(monkeypatch)
+        await rig.accept(rig.changes[0])
+        for drop in (0.2, 0.1, 0.2, 0.2):  # and WATCH stores none of them yet
+            put(path, rules_text(drop=drop))
+            await rig.look()
+        assert [change.content for change in rig.changes] == [rules_text(drop=drop) for drop in (0.1, 0.2, 0.1, 0.2)]
+        times = [change.changed_at_ms for change in rig.changes]
+        assert times == sorted(set(times)), "each is later than the one before"
+        rig.stop()
+
+    async def test_a_file_of_the_future_is_one_of_now(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(path, rules_text(), at=NOW_MS / 1_000 + 86_400)
+        rig = RulesRig(path)
+        await rig.start(monkeypatch)
+        await rig.accept(rig.changes[0])
+        rig.stop()
+        put(path, rules_text(drop=0.2), at=NOW_MS / 1_000 + 5)
+        again = RulesRig(path, rig.sink)
+        again.file._now_ms = lambda: NOW_MS + 60_000
+        await again.start(monkeypatch)
+        assert [change.changed_at_ms for change in again.changes] == [NOW_MS + 5_000]
+        assert is_later(again.changes[0], rig.changes[0])
+        again.stop()
 
     async def test_what_another_worker_said_already_is_not_said_again(
         self, path: Path, monkeypatch: pytest.MonkeyPatch

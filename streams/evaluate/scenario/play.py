@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from detectors.alerts.alert import Alert
+from detectors.alerts.alert import Alert, Transition
 from detectors.alerts.book import AlertBook
 from detectors.explain import Named
 from detectors.incident_match import GRACE_MS, Fired, belongs, holds, match
@@ -38,7 +38,7 @@ _NAMELESS: Final = ("unclear", "nothing")
 
 
 class Told(NamedTuple):
-    """A message that an alert fires: the first one, or one that tells it again."""
+    """A message that an alert fires: the first one, or one that tells it again, perhaps with a cause."""
 
     fired: Fired
     alert: Alert
@@ -131,13 +131,22 @@ def play(
         verdicts = watch.take(batch)
         message = Verdicts.model_construct(app_id=APP_ID, clock_ms=watch.clock_ms, verdicts=tuple(verdicts))
         for transition in book.take(message):
-            if transition.notice in ("firing", "repeat"):
-                messages = told.setdefault(transition.alert.alert_id, [])
-                messages.append(_told(transition.alert, transition.at_ms, cells))
+            if transition.notice in ("firing", "repeat", "update"):
+                _tell(told.setdefault(transition.alert.alert_id, []), transition, cells)
         if number % 200 == 0:
             done(number / steps)
     done(1.0)
     return _judged(run, list(told.values()), watch.problems)
+
+
+def _tell(messages: list[Told], transition: Transition, cells: RunCells) -> None:
+    """Add the message that comes of it, as `streams.delivery.desk` sends it; ``messages``: of the same alert by now."""
+    alert = transition.alert
+    if transition.notice == "update" and (messages[-1].says not in _NAMELESS or not can_explain(alert.rule.metric)):
+        return
+    told = _told(alert, transition.at_ms, cells)
+    if transition.notice != "update" or told.says not in _NAMELESS:
+        messages.append(told)
 
 
 def _judged(run: Run, messages: list[list[Told]], problems: dict[str, str]) -> Played:
