@@ -1,22 +1,23 @@
 """What an alert says: what dropped, from what to what, since when, who contributes, how sure, what to do, and links.
 
-Plain text for pagers and e-mail, Markdown for chats. What came over the wire is made harmless by `streams.safe_text`.
+Plain text, for pagers, e-mail and chats alike. What came over the wire is made harmless by `streams.safe_text`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
+from detectors.alerts.family import FAMILIES, Family
 from detectors.explain import Dimension, Summary, Verdict
 from detectors.metrics_registry import METRICS
 from schemas.thresholds import MetricName, Severity
 from streams.alert_page import page_url
 from streams.explanations import Judged, Leading, Unexplained, Why
-from streams.safe_text import code, code_block, enumeration, shown
+from streams.safe_text import enumeration, shown
 
 MAX_TITLE: Final = 100
 MAX_REASON: Final = 300
@@ -114,7 +115,8 @@ class Message(NamedTuple):
     title: str
     """One line of at most 100 characters."""
     text: str
-    markdown: str
+    """Lines, those that matter most first: services cut what is longer than they take (PagerDuty at 1,024 characters).
+    So the query comes last."""
 
 
 def message(facts: AlertFacts) -> Message:
@@ -130,57 +132,52 @@ def message(facts: AlertFacts) -> Message:
     >>> print(message(facts).text)
     Gold accuracy of acme fell from 92 % to 80 %, over 120 golds.
     Since: 2026-01-05 07:00 UTC (25 min).
+    What to do: Look at the latest answers: which are wrong, whose, and what do they share? https://wiki.example/gold
     How sure: evidence of 5,210, where 4,032 is enough.
-    What to do: https://wiki.example/gold
     Rule: gold-drop (critical)
     """
-    title = _title(facts)
-    return Message(
-        title,
-        "\n".join(f"{name}: {said}" if name else said for name, said in _lines(facts, shown, _plain_block)),
-        "\n".join(f"**{name}:** {said}" if name else f"**{said}**" for name, said in _lines(facts, code, code_block)),
-    )
-
-
-_Show = Callable[..., str]
-
-
-def _plain_block(text: str) -> str:
-    return f"\n{text}"
+    lines = [f"{name}: {said}" if name else said for name, said in _lines(facts)]
+    return Message(_title(facts), "\n".join(lines))
 
 
 def _title(facts: AlertFacts) -> str:
     head = {"firing": facts.severity.upper(), "resolved": "RESOLVED", "withdrawn": "WITHDRAWN"}[facts.state]
     head = f"UPDATE {head}" if facts.is_update else head
     for most in (60, 24, 12, 8, 4):
-        title = f"{head} {_change(facts, shown, most)}"
+        title = f"{head} {_change(facts, most)}"
         if len(title) <= MAX_TITLE:
             return title
     return title[: MAX_TITLE - 1] + "…"
 
 
-def _lines(facts: AlertFacts, show: _Show, block: Callable[[str], str]) -> Iterator[tuple[str, str]]:
-    change = _change(facts, show, 60)
+def _lines(facts: AlertFacts) -> Iterator[tuple[str, str]]:
+    change = _change(facts, 60)
     over = f", over {facts.answers:,} {METRICS[facts.metric].counted}" if facts.answers else ""
     yield "", f"{change[0].upper()}{change[1:]}{over}."
     if facts.reason:
-        yield "Reason", show(facts.reason, MAX_REASON)
+        yield "Reason", shown(facts.reason, MAX_REASON)
     yield "Since", f"{_time(facts.since_ms)} ({duration(facts.at_ms - facts.since_ms)})."
     if facts.state == "firing":
-        yield from _explained(facts, show)
-        if facts.level is not None:
-            yield "How sure", f"{_sure(facts)}."
-        yield from _affected(facts, block)
-        do = [_ADVICE.get(facts.why.verdict, "") if facts.why is not None else "", facts.runbook or ""]
-        if any(do):
-            yield "What to do", " ".join(part for part in do if part)
+        yield from _explained(facts)
+        advice = ADVICE[FAMILIES[facts.metric]] if facts.why is None else _ADVICE[facts.why.verdict]
+        yield "What to do", f"{advice} {facts.runbook or runbook(facts.metric, FAMILIES[facts.metric])}"
     if facts.page_url is not None:
         yield "Page", facts.page_url
-    yield "Rule", f"{show(facts.rule)} ({facts.severity})"
+    if facts.state == "firing":
+        if facts.level is not None:
+            yield "How sure", f"{_sure(facts)}."
+        yield from _affected(facts)
+    yield "Rule", f"{shown(facts.rule)} ({facts.severity})"
+    if facts.alert_id:
+        yield "Alert", facts.alert_id
+    if facts.state == "firing":
+        yield from _told_by(facts)
+        if query := _query(facts):
+            yield "Query", f"\n{query}"
 
 
-def _change(facts: AlertFacts, show: _Show, most: int) -> str:
-    what = f"{METRIC_WORDS.get(facts.metric, facts.metric.replace('_', ' '))} of {_scope(facts, show, most)}"
+def _change(facts: AlertFacts, most: int) -> str:
+    what = f"{METRIC_WORDS.get(facts.metric, facts.metric.replace('_', ' '))} of {_scope(facts, most)}"
     if facts.level is None:
         return f"{what}: nothing has come since {_time(facts.since_ms)}"
     if facts.state == "resolved":
@@ -191,43 +188,47 @@ def _change(facts: AlertFacts, show: _Show, most: int) -> str:
     return f"{what} {tail}" if facts.state == "firing" else f"{what}: it is not true that it {tail}"
 
 
-def _scope(facts: AlertFacts, show: _Show, most: int) -> str:
+def _scope(facts: AlertFacts, most: int) -> str:
     names = [facts.labeler_id, facts.vendor_id, facts.project_id, facts.task_type]
-    return " / ".join(show(name, most) for name in names if name) or "all work"
+    return " / ".join(shown(name, most) for name in names if name) or "all work"
 
 
-def _explained(facts: AlertFacts, show: _Show) -> Iterator[tuple[str, str]]:
+def _explained(facts: AlertFacts) -> Iterator[tuple[str, str]]:
     why = facts.why
     if why is None:
         if facts.unexplained:
-            yield "Who", f"no explanation: {show(facts.unexplained, MAX_REASON)}."
+            yield "Who", f"no explanation: {shown(facts.unexplained, MAX_REASON)}."
         return
     share = f", {_share(why.share)}" if why.verdict not in (Verdict.UNCLEAR, Verdict.MIX) else ""
     alone = "not this labeler alone: " if facts.labeler_id and why.verdict is Verdict.CLASS_PAIR else ""
-    yield "Who", f"{alone}{_who(why, show)}{share}."
+    yield "Who", f"{alone}{_who(why)}{share}."
     named = {one.value for one in why.named}
     also = [one for one in facts.leading if one.value not in named]
     if also:
-        said = (f"{_DIMENSIONS[one.dimension]} {show(one.value)} ({one.share * 100:.0f} %)" for one in also)
+        said = (f"{_DIMENSIONS[one.dimension]} {shown(one.value)} ({one.share * 100:.0f} %)" for one in also)
         yield "Most of it", f"{', '.join(said)}."
     if why.without is not None and why.without.in_band:
         level = levels(facts.metric, why.without.metric, why.before)[0]
-        who = enumeration(why.without.values, show)
+        who = enumeration(why.without.values)
         yield "Without", f"{who} it would be {level}, back in band."
-    if facts.based_on == "by consensus":
+
+
+def _told_by(facts: AlertFacts) -> Iterator[tuple[str, str]]:
+    why = facts.why
+    if why is not None and facts.based_on == "by consensus":
         fell = " to ".join(levels(facts.metric, why.before, why.after))
         rests = f"{why.answers_after:,.0f} answers, compared with what is now believed of their tasks ({fell})"
         yield "Told by", f"{rests}{', because golds are few' if facts.metric == 'gold_accuracy' else ''}."
 
 
-def _who(why: Summary, show: _Show) -> str:
-    names = {one.dimension: show(one.value) for one in reversed(why.named) if one.dimension != "labeler"}
+def _who(why: Summary) -> str:
+    names = {one.dimension: shown(one.value) for one in reversed(why.named) if one.dimension != "labeler"}
     vendor = f" of vendor {names['vendor']}" if "vendor" in names else ""
     kind = f" in {names['task_type']}" if "task_type" in names else ""
     match why.verdict:
         case Verdict.LABELERS:
             labelers = [one.value for one in why.named if one.dimension == "labeler"]
-            return f"labeler{'s' if len(labelers) > 1 else ''} {enumeration(labelers, show)}"
+            return f"labeler{'s' if len(labelers) > 1 else ''} {enumeration(labelers)}"
         case Verdict.VENDOR | Verdict.TASK_TYPE:
             return f"all labelers{vendor}{kind} alike"
         case Verdict.CLASS_PAIR:
@@ -262,16 +263,30 @@ def _odds(odds: float) -> str:
     return f"about {round(odds, min(digits, 0)):,.0f} to one"
 
 
-def _affected(facts: AlertFacts, block: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+def _affected(facts: AlertFacts) -> Iterator[tuple[str, str]]:
     if facts.affected_tasks is None:
         return
     said = f"{facts.affected_tasks:,} task{'' if facts.affected_tasks == 1 else 's'} rest on these labels"
-    if not facts.affected_tasks or facts.affected_query is None:
-        yield "Affected", f"{said}."
-    elif len(facts.affected_query) > MAX_QUERY:
-        yield "Affected", f"{said}; the query that lists them is too long for a message."
-    else:
-        yield "Affected", f"{said}. This lists them: {block(facts.affected_query)}"
+    if _query(facts):
+        said += " (query at the end; if it is cut: labelwatch alerts show)"
+    elif facts.affected_tasks and facts.affected_query is not None:
+        said += "; the query that lists them is too long for a message"
+    yield "Affected", f"{said}."
+
+
+def _query(facts: AlertFacts) -> str:
+    """The query that lists affected tasks; '' if there are none, or it is too long."""
+    query = facts.affected_query or ""
+    return query if facts.affected_tasks and len(query) <= MAX_QUERY else ""
+
+
+def runbook(metric: MetricName, family: Family) -> str:
+    """The page of the shipped documentation that says more, where the rule names none.
+
+    >>> runbook("gold_accuracy", "quality"), runbook("invalid_share", "stream")
+    ('docs/runbooks/quality-drop.md', 'docs/runbooks/dead-letters.md')
+    """
+    return f"docs/runbooks/{_RUNBOOKS[family] if metric != 'invalid_share' else 'dead-letters'}.md"
 
 
 def levels(metric: MetricName, one: float, other: float) -> tuple[str, str]:
@@ -341,4 +356,19 @@ _ADVICE: Final[dict[Verdict, str]] = {
     Verdict.TASK_TYPE: "Look what changed in this kind of task: data, guideline, tool.",
     Verdict.EVERYONE: "Look what changed for all at once: guideline, tool, data, or the known answers themselves.",
     Verdict.MIX: "Nobody got worse: look at what work comes in, and who does it.",
+    Verdict.UNCLEAR: "Too early to say who: look at the latest wrong answers; an update follows once it can be told.",
+}
+ADVICE: Final[dict[Family, str]] = {
+    "quality": "Look at the latest answers: which are wrong, whose, and what do they share?",
+    "time": "Look what changed: the work, the tool that measures times, or who is at work.",
+    "stream": "Look whether work still comes in and answers are sent, whether workers keep up (labelwatch status), "
+    "and what is refused (labelwatch dlq list).",
+    "silence": "Look whether work still comes in and answers are still sent: tool, vendor, producer.",
+}
+"""What to do where nothing is known of the cause."""
+_RUNBOOKS: Final[dict[Family, str]] = {
+    "quality": "quality-drop",
+    "time": "coverage-break",
+    "stream": "lag-growing",
+    "silence": "lag-growing",
 }

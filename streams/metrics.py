@@ -239,7 +239,7 @@ class Metrics:
         "labelwatch_deliveries_total", "attempts",
         "Attempts to deliver a message of an alert, by what came of it: delivered, later (tried again), refused (given "
         "up) or dropped (needless by then).",
-        "later rising: the target is away; nothing is lost. refused: it will never take the message; mend the address.",
+        "later rising: the target is away; nothing is lost. refused: it will never take that message; see why.",
         ("target", "outcome"), runbook="deliveries-failing",
     )]  # fmt: skip
     deliveries_waiting: Annotated[Gauge, MetricSpec(

@@ -1,10 +1,10 @@
-"""Text from the wire as it may be shown to people: on a pager, in a chat, in Markdown and in HTML."""
+"""Text from the wire as it may be shown to people: on a pager, in a chat that reads Markdown, and in HTML."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 MAX_NAME: Final = 60
@@ -28,33 +28,13 @@ def shown(text: str, most: int = MAX_NAME) -> str:
     return plain if len(plain) <= most else plain[: most - 1].rstrip() + "…"
 
 
-def code(text: str, most: int = MAX_NAME) -> str:
-    """The same as code in Markdown and Slack, where no character is special any more.
-
-    >>> code("image_class *new*")
-    '`image_class *new*`'
-    """
-    return f"`{shown(text, most)}`"
-
-
-def code_block(text: str) -> str:
-    """Lines of code, of text that holds no backticks: those of `streams.explanations.sql_text` have none.
-
-    Raises:
-        ValueError: there are backticks, which would end the block.
-    """
-    if "`" in text:
-        raise ValueError("a block of code must not hold backticks")
-    return f"```\n{text}\n```"
-
-
-def enumeration(values: Sequence[str], show: Callable[[str], str] = shown, most: int = 5) -> str:
+def enumeration(values: Sequence[str], most: int = 5) -> str:
     """Names in a row, the first few of them.
 
     >>> enumeration(["a", "b", "c"], most=2)
     'a, b and 1 more'
     """
-    names = [show(value) for value in values[:most]]
+    names = [shown(value) for value in values[:most]]
     if len(values) > most:
         return f"{', '.join(names)} and {len(values) - most} more"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

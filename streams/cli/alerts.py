@@ -31,8 +31,8 @@ class _Length(click.ParamType):
             return value
         found = re.fullmatch(r"(\d{1,6})([mhdw])", str(value).strip().lower())
         seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-        if not 0 < seconds <= MAX_SILENCE_SECONDS:
-            self.fail(f"{value!r} is not a length: write 30m, 2h, 1d or 1w, 90d at most", param, ctx)
+        if found is None or seconds > MAX_SILENCE_SECONDS:
+            self.fail(f"{value!r} is not a length: write 30m, 2h, 1d or 1w, 90d at most, or 0m for none", param, ctx)
         return seconds
 
 
@@ -78,6 +78,7 @@ def list_(state: str, since: int | None, rule: str | None, limit: int, as_json: 
     with _table() as table:
         states = {"open": ("pending", "firing"), "all": ("pending", "firing", "resolved")}.get(state, (state,))
         found, total = table.select(states, since_ms=since, rule=rule, limit=limit)
+        table.mark_silenced(found, _now_ms())
     if as_json:
         alerts_output.print_lines(found)
         return
@@ -102,6 +103,7 @@ def show(alert_id: str, as_json: bool) -> None:
 
     with _table() as table:
         one = table.one(alert_id)
+        table.mark_silenced([one], _now_ms())
         deliveries, notes = table.deliveries(one["alert_id"]), table.notes(one["alert_id"], one["rule"])
     if as_json:
         alerts_output.print_object(one, deliveries, notes)
@@ -138,12 +140,14 @@ def ack(alert_id: str, by: str | None, note: str) -> None:
 Examples:
   labelwatch alerts silence 1c4b048c --for 2h            one alert
   labelwatch alerts silence labeler-too-fast --for 1d    all of a rule
+  labelwatch alerts silence labeler-too-fast --for 0m    hear of it again
 \b
-With notify.alertmanager_url the silence is made in Alertmanager, too; end it early there.
+The newest silence of an alert, or of a rule, takes the place of those before. With notify.alertmanager_url it is
+made in Alertmanager, too, where it ends others for exactly the same.
 """
 )
 @click.argument("what", metavar="RULE|ID")
-@click.option("--for", "seconds", type=_Length(), required=True, metavar="LENGTH", help="30m, 2h, 1d, 1w.")
+@click.option("--for", "seconds", type=_Length(), required=True, metavar="LENGTH", help="30m, 2h, 1d, 1w; 0m ends it.")
 @_by
 @click.option("--comment", default="", metavar="TEXT", help="Why, for the others.")
 def silence(what: str, seconds: int, by: str | None, comment: str) -> None:
@@ -151,6 +155,7 @@ def silence(what: str, seconds: int, by: str | None, comment: str) -> None:
 
     What still fires when the silence ends is delivered then.
     """
+    from streams.cli import alerts_output
     from streams.cli.alerts_table import matchers_of
     from streams.settings import load_settings
 
@@ -162,13 +167,19 @@ def silence(what: str, seconds: int, by: str | None, comment: str) -> None:
         if one is None and not is_rule:
             raise click.ClickException(f"{what!r} is neither the id of an alert nor a rule that was ever in force")
         matchers = {"alertname": what} if one is None else matchers_of(one)
-        if url is not None:  # first: where it fails, nothing was done
-            made = _silence_there(url, matchers, until_ms, _name(by), comment or "labelwatch alerts silence")
-            click.echo(f"Alertmanager: silence {made}")
+        if url is not None:  # first: where it fails, nothing was done here
+            _silence_there(url, matchers, until_ms if seconds else None, _name(by), comment or "labelwatch")
         on = {"alert_id": "", "rule": what} if one is None else {"alert_id": one["alert_id"], "rule": ""}
         table.note("silence", **on, by=_name(by), note=comment, now_ms=now_ms, until_ms=until_ms)
+        if one is not None:
+            table.mark_silenced([one], now_ms)
     named = f"rule {what}" if one is None else f"alert {one['alert_id']} ({one['rule']})"
-    click.echo(f"silenced {named} until {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(until_ms / 1_000))}")
+    if seconds:
+        click.echo(f"silenced {named} until {alerts_output.minute(until_ms)}")
+    elif one is not None and one["silenced_until"] is not None:
+        click.echo(f"{named} stays silenced by its rule: labelwatch alerts silence {one['rule']} --for 0m")
+    else:
+        click.echo(f"no longer silenced: {named}")
 
 
 @alerts.command(
@@ -200,22 +211,34 @@ def test(target: str | None) -> None:
         raise click.ClickException(f"not taken by {', '.join(failed)}")
 
 
-def _silence_there(url: str, matchers: dict[str, str], until_ms: int, by: str, comment: str) -> str:
+def _silence_there(url: str, matchers: dict[str, str], until_ms: int | None, by: str, comment: str) -> None:
+    """Make a silence in Alertmanager (None: only end those that there are), and say what was done."""
     from streams.delivery.alertmanager import Alertmanager
+    from streams.delivery.target import DELIVERED
 
-    async def run() -> str:
-        manager = Alertmanager(url, _now_ms)
+    async def run() -> None:
+        manager, made = Alertmanager(url, _now_ms), ""
         try:
-            sent, made = await manager.silence(matchers=matchers, until_ms=until_ms, by=by, comment=comment)
+            if until_ms is not None:
+                sent, made = await manager.silence(matchers=matchers, until_ms=until_ms, by=by, comment=comment)
+                if sent != DELIVERED:
+                    raise click.ClickException(
+                        "Alertmanager (notify.alertmanager_url) did not take the silence: "
+                        f"{sent.reason}. Nothing was silenced"
+                    )
+                click.echo(f"Alertmanager: silence {made}")
+            sent, ended = await manager.end_silences(matchers, but=made)
         finally:
             await manager.close()
-        if sent.verdict != "delivered":
+        if sent != DELIVERED:
             raise click.ClickException(
-                f"Alertmanager (notify.alertmanager_url) did not take the silence: {sent.reason}. Nothing was silenced"
+                "Alertmanager (notify.alertmanager_url) did not end the silences before: "
+                f"{sent.reason}. Nothing was noted here: run it again"
             )
-        return made
+        for silence in ended:
+            click.echo(f"Alertmanager: ended silence {silence}")
 
-    return asyncio.run(run())
+    asyncio.run(run())
 
 
 def _table() -> AlertsTable:

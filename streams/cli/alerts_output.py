@@ -14,8 +14,14 @@ from streams.cli.dlq_output import age, printable
 from streams.cli.query_output import format_value
 
 if TYPE_CHECKING:
-    from streams.delivery.target import Sent
+    from streams.delivery.target import Sent, Verdict
 
+#: Of a test message. Nothing tries it again, as it would an alert.
+_OUTCOMES: Final[dict[Verdict, str]] = {
+    "delivered": "delivered",
+    "later": "not taken, may pass",
+    "refused": "refused",
+}
 _COLOURS: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 
 
@@ -28,7 +34,7 @@ def print_table(found: Sequence[dict[str, Any]]) -> None:
     if not found:
         return
     now = datetime.now(UTC)
-    table = Table("id", "severity", "state", "rule", "scope", "change", "since", "told", "acked")
+    table = Table("id", "severity", "state", "rule", "scope", "change", "since", "messages", "acked")
     for one in found:
         cells = (
             one["alert_id"],
@@ -81,7 +87,7 @@ def print_one(one: dict[str, Any], deliveries: Sequence[dict[str, Any]], notes: 
         "began": format_value(one["started_at"]),
         "fired": format_value(one["fired_at"]),
         "over": " ".join(filter(None, (format_value(one["resolved_at"]), one["ended"]))),
-        "told": _told(one),
+        "messages": _told(one),
         "acknowledged": " ".join(filter(None, (format_value(one["acked_at"]), one["acked_by"], one["ack_note"]))),
         "labels": " ".join(f"{name}={value}" for name, value in one["labels"].items()),
         "runbook": one["runbook"],
@@ -96,7 +102,7 @@ def print_one(one: dict[str, Any], deliveries: Sequence[dict[str, Any]], notes: 
 
 def print_trials(results: Sequence[tuple[str, Sent]]) -> None:
     """Which targets took a test message."""
-    rows = [{"target": name, "outcome": sent.verdict, "reason": sent.reason} for name, sent in results]
+    rows = [{"target": name, "outcome": _OUTCOMES[sent.verdict], "reason": sent.reason} for name, sent in results]
     _print_rows("", ("target", "outcome", "reason"), rows)
 
 
@@ -113,8 +119,15 @@ def _print_rows(title: str, columns: Sequence[str], rows: Sequence[dict[str, Any
     Console().print(table)
 
 
+def minute(at: datetime | int) -> str:
+    """A time, perhaps in milliseconds, to the minute."""
+    moment = datetime.fromtimestamp(at / 1_000, UTC) if isinstance(at, int) else at.astimezone(UTC)
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
 def _state(one: dict[str, Any]) -> str:
     more = [one["held"], "flapping" if one["is_flapping"] and one["state"] == "firing" else ""]
+    more += [f"silenced until {minute(one['silenced_until'])}" if one["silenced_until"] else ""]
     words = ", ".join(filter(None, more))
     return f"{one['state']} ({words})" if words else str(one["state"])
 
@@ -139,9 +152,11 @@ def _change(one: dict[str, Any]) -> str:
 
 
 def _told(one: dict[str, Any]) -> str:
-    parts = [f"{one['told']} x" if one["told"] else ""]
-    parts += [f"{one[name]} {name.replace('_', ' ')}" for name in ("delivered", "waiting", "given_up") if one[name]]
-    return ", ".join(filter(None, parts))
+    """Messages, by what became of them; '' where people were not to be told."""
+    if not (one["told"] or one["delivered"]):
+        return ""
+    more = [f"{one[name]} {name.replace('_', ' ')}" for name in ("waiting", "given_up") if one[name]]
+    return ", ".join([f"{one['delivered']} delivered", *more])
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

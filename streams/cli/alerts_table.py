@@ -120,6 +120,22 @@ class AlertsTable:
             {"app": self._app_id, "id": alert_id, "rule": rule},
         )
 
+    def mark_silenced(self, found: Sequence[dict[str, Any]], now_ms: int) -> None:
+        """Add to each alert that is not over until when it is silenced, by itself or by its rule; None if it is not.
+
+        The newest note counts, as for workers (`streams.delivery.notes`).
+        """
+        rows = self._rows(
+            "SELECT alert_id, rule, argMax(until, (noted_at, note_id)) AS ends FROM alert_notes FINAL"
+            " WHERE app_id = {app:String} AND kind = 'silence' GROUP BY alert_id, rule",
+            {"app": self._app_id},
+        )
+        ends = {(row["alert_id"], row["rule"]): row["ends"] for row in rows if row["ends"] > _moment(now_ms)}
+        for one in found:
+            on = ((one["alert_id"], ""), ("", one["rule"]))
+            known = [ends[key] for key in on if key in ends] if one["state"] != "resolved" else []
+            one["silenced_until"] = max(known, default=None)
+
     def note(self, kind: str, *, alert_id: str, rule: str, by: str, note: str, now_ms: int, until_ms: int) -> None:
         """Write a note; workers read it within seconds."""
         row = [self._app_id, uuid.uuid4().hex, kind, alert_id, rule, by, note, _moment(now_ms), _moment(until_ms)]

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import click
 
+from streams.cli.out_file import OutFile
 from streams.sources.answers import LABEL_KINDS, LabelKind
 
+#: Answers to a false alarm: the budget at which methods are compared.
+DEFAULT_ARL = 7_000.0
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _TRUTH_HELP = (
     "With --scenario: write the first run's incidents as CSV, as `thresholds backtest --incidents` reads them."
@@ -172,14 +175,12 @@ Examples:
     help="A simulated week instead: incidents, calm, or a file (docs/scenarios.md).",
 )
 @click.option("--thresholds", type=_FILE, metavar="FILE", help="With --scenario: the rules. Default: those shipped.")
-@click.option("--truth", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=_TRUTH_HELP)
+@click.option("--truth", type=OutFile(), metavar="FILE", help=_TRUTH_HELP)
 @click.option(
     "--arl",
     type=click.FloatRange(min=100),
-    default=7_000,
-    show_default=True,
     metavar="N",
-    help="The budget: one false alarm in so many answers.",
+    help="The budget: one false alarm in so many answers (default 7,000). Rules of a --scenario have their own.",
 )
 @click.option(
     "--runs",
@@ -195,7 +196,7 @@ def detectors(
     scenario: str | None,
     thresholds: Path | None,
     truth: Path | None,
-    arl: float,
+    arl: float | None,
     runs: int | None,
     seed: int,
     as_json: bool,
@@ -218,6 +219,8 @@ def detectors(
         raise click.UsageError("--null, --drop and --scenario exclude each other")
     if scenario is None and (thresholds or truth):
         raise click.UsageError("--thresholds and --truth need --scenario")
+    if scenario is not None and arl is not None:
+        raise click.UsageError("--arl is not for --scenario: each rule there has a budget of its own (--thresholds)")
     if scenario is not None:
         _scenario(scenario, thresholds, truth, runs or 1, seed, as_json=as_json)
         return
@@ -231,6 +234,7 @@ def detectors(
         raise click.BadParameter(str(error), param_hint="--drop") from None
     if len({drop.level for drop in wanted}) > 1:
         raise click.BadParameter("all drops must be from the same share", param_hint="--drop")
+    arl = arl or DEFAULT_ARL
     with methods_bar(shown=not as_json) as started:
         rows = list(measure(wanted, null_only=null_only, arl=arl, runs=runs or 1_000, seed=seed, started=started))
     if as_json:
@@ -264,8 +268,11 @@ def _scenario(name: str, thresholds: Path | None, truth: Path | None, runs: int,
     for problem in dict.fromkeys(f"{rule}: {why}" for one in played for rule, why in one.problems.items()):
         click.echo(f"not watched: {problem}", err=True)
     if truth is not None:
-        with truth.open("w", encoding="utf-8", newline="") as file:
-            write_incidents([one.true.incident for one in played[0].found], file)
+        try:
+            with truth.open("w", encoding="utf-8", newline="") as file:
+                write_incidents([one.true.incident for one in played[0].found], file)
+        except OSError as error:
+            raise click.ClickException(f"{truth}: cannot be written: {error.strerror}") from None
     if as_json:
         click.echo(json.dumps([row for one in played for row in as_rows(one)]))
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from streams.cli.dlq_output import printable
+from streams.cli.out_file import OutFile
 from streams.cli.since import Since
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 _FILE: Final = click.Path(path_type=Path)
-_OUT: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
 CURRENT: Final = "current"
 
 
@@ -80,8 +80,8 @@ Examples:
     "--against", metavar="OLD|current", help="Other rules to compare with: a file, or those in force at the time."
 )
 @click.option("--incidents", type=_FILE, metavar="FILE", help="What really happened, as CSV (docs/backtest.md).")
-@click.option("--plot", type=_OUT, metavar="PNG", help="A timeline of alerts and incidents. Needs matplotlib.")
-@click.option("--log", type=_OUT, metavar="FILE", help="Everything that became of alerts, a JSON object a line.")
+@click.option("--plot", type=OutFile(), metavar="PNG", help="A timeline of alerts and incidents. Needs matplotlib.")
+@click.option("--log", type=OutFile(), metavar="FILE", help="Everything that became of alerts, a JSON object a line.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def backtest(
     file: Path,

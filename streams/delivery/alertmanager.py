@@ -20,6 +20,7 @@ from streams.delivery.target import DELIVERED, Outgoing, Sent, by_status
 EXPIRES_MS: Final = 4 * 60_000
 _PATH: Final = "/api/v2/alerts"
 _SILENCES: Final = "/api/v2/silences"
+_SILENCE: Final = "/api/v2/silence"
 _ANSWER_CHARS: Final = 300
 
 
@@ -47,7 +48,7 @@ class Alertmanager:
     async def keep_alive(self, messages: Sequence[Outgoing]) -> Sent:
         if not messages:
             return DELIVERED
-        return (await self._post(_PATH, [as_posted(message, self._now_ms()) for message in messages]))[0]
+        return (await self._ask("POST", _PATH, [as_posted(message, self._now_ms()) for message in messages]))[0]
 
     async def silence(self, *, matchers: Mapping[str, str], until_ms: int, by: str, comment: str) -> tuple[Sent, str]:
         """Silence alerts with these labels; what came of it, and the silence's id."""
@@ -60,20 +61,32 @@ class Alertmanager:
             "createdBy": by,
             "comment": comment,
         }
-        sent, answer = await self._post(_SILENCES, content)
+        sent, answer = await self._ask("POST", _SILENCES, content)
         return sent, str(answer.get("silenceID", "")) if isinstance(answer, dict) else ""
+
+    async def end_silences(self, matchers: Mapping[str, str], but: str = "") -> tuple[Sent, list[str]]:
+        """End all silences with these very matchers, but for one; what came of it, and the ids of those ended."""
+        sent, found = await self._ask("GET", _SILENCES, most=-1)
+        if sent != DELIVERED:
+            return sent, []
+        ended = [one["id"] for one in found or () if one["id"] != but and _is_silence_of(one, matchers)]
+        for silence in ended:
+            sent, _ = await self._ask("DELETE", f"{_SILENCE}/{silence}")
+            if sent != DELIVERED:
+                return sent, []
+        return DELIVERED, ended
 
     async def close(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    async def _post(self, path: str, content: object) -> tuple[Sent, Any]:
+    async def _ask(self, method: str, path: str, content: object = None, most: int = _ANSWER_CHARS) -> tuple[Sent, Any]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout)
         try:
-            async with self._session.post(self._url + path, json=content, allow_redirects=False) as answer:
-                text = (await answer.content.read(_ANSWER_CHARS)).decode("utf-8", "replace")
+            async with self._session.request(method, self._url + path, json=content, allow_redirects=False) as answer:
+                text = (await answer.content.read(most)).decode("utf-8", "replace")
                 sent = by_status(answer.status, " ".join(text.split()))
                 is_json = sent.verdict == "delivered" and answer.content_type == "application/json"
                 return sent, _parsed(text) if is_json else None
@@ -123,6 +136,14 @@ def as_posted(message: Outgoing, now_ms: int) -> dict[str, Any]:
         "endsAt": _time(max(ends_ms, began_ms + 1)),
         **({"generatorURL": message.page} if message.page else {}),
     }
+
+
+def _is_silence_of(silence: Mapping[str, Any], matchers: Mapping[str, str]) -> bool:
+    """Whether it is in force, or will be, for exactly these."""
+    theirs = silence["matchers"]
+    if silence["status"]["state"] == "expired" or any(one["isRegex"] or not one.get("isEqual", True) for one in theirs):
+        return False
+    return {one["name"]: one["value"] for one in theirs} == dict(matchers)
 
 
 def _time(at_ms: int) -> str:

@@ -1,7 +1,8 @@
 """Everything that Apprise can send to: Slack, PagerDuty, e-mail, Teams, plain webhooks, and 100 more.
 
 Apprise blocks, so each target has a thread of its own. What went wrong it says in words, of which only an HTTP status
-is kept: addresses in them are secret.
+is kept: addresses in them are secret. It sends text of any length unless it is told to cut it, and services refuse what
+is too long for them.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
 _STATUS: Final = re.compile(r"\berror=(\d{3})\b")
 _LOG: Final = logging.getLogger("apprise")
+#: Slack's limit of one section, which Apprise does not know: it knows that of messages without blocks.
+_SECTION_CHARS: Final = 3_000
 
 
-class UnknownServiceError(ValueError):
-    """Apprise does not know such an address. It is not repeated: it may be secret."""
+class AddressError(ValueError):
+    """Such an address cannot be used. It is not repeated: it may be secret."""
 
 
 class AppriseTarget:
@@ -36,7 +39,8 @@ class AppriseTarget:
         timeout_seconds: how long an attempt is waited for. One that takes longer goes on, and its end counts.
 
     Raises:
-        UnknownServiceError: no such service, or something is missing in its address.
+        AddressError: no such service, something is missing in its address, or it has several recipients. One of these
+            may fail, and Apprise does not say which, so that all would get the message again and again.
     """
 
     keeps_alive = False
@@ -77,12 +81,21 @@ class AppriseTarget:
         import apprise
 
         service = apprise.Apprise()
+        schema = self._url.split(":", 1)[0][:30]
         if not service.add(self._url.replace("{alert_id}", alert_id)):
-            schema = self._url.split(":", 1)[0][:30]
-            raise UnknownServiceError(
+            raise AddressError(
                 f"Apprise cannot use the address that begins with {schema!r}: no such service, or something is missing "
                 "(https://github.com/caronc/apprise/wiki)"
             )
+        if sum(len(one) for one in service) > 1:
+            raise AddressError(
+                f"the address that begins with {schema!r} has several recipients: write one address for each, so that "
+                "those who took a message do not get it again when another did not (docs/alerts.md)"
+            )
+        for one in service:
+            one.overflow_mode = apprise.OverflowMode.TRUNCATE
+            if getattr(one, "use_blocks", False):
+                one.body_maxlen = min(one.body_maxlen, _SECTION_CHARS)
         return service
 
     def _notify(self, message: Outgoing) -> Sent:
@@ -101,7 +114,12 @@ class AppriseTarget:
         if result:
             return DELIVERED
         statuses = [int(found[1]) for entry in result.logs() if (found := _STATUS.search(entry.message))]
-        return by_status(statuses[-1], "") if statuses else Sent("later", "not taken, or no connection")
+        if not statuses:
+            return Sent("later", "not taken, or no connection")
+        sent = by_status(statuses[-1], "")
+        if sent == DELIVERED:  # Slack says what is wrong in the answer, with status 200
+            return Sent("later", f"answered {statuses[-1]} but did not take it")
+        return sent
 
 
 def _type(message: Outgoing, kinds: type[apprise.NotifyType]) -> apprise.NotifyType:

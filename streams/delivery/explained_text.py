@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
+from typing import Any, Final
 
 from detectors.alerts.alert import Alert, Notice
 from detectors.alerts.book import LOOK_MS, REPEAT_MS
@@ -12,7 +13,10 @@ from schemas.scope import parse_scope
 from schemas.verdicts import Figures
 from streams.alert_text import AlertFacts, message, with_why
 from streams.delivery.text import ENDS, PlainText, Text
-from streams.explanations import EXPLAINED, Cells, Question, why
+from streams.explanations import EXPLAINED, Cells, Question, Unexplained, Why, why
+
+#: How long finding out why may take. Less than `streams.delivery.desk.DESCRIBE_SECONDS`: the rest must be told anyway.
+WHY_SECONDS: Final = 8.0
 
 
 class ExplainedText:
@@ -21,10 +25,12 @@ class ExplainedText:
     Args:
         cells: where answers are counted.
         page_template: of a page on the alert; None if there is none.
+        why_seconds: how long finding out why may take; then the alert is told without.
     """
 
-    def __init__(self, cells: Cells, page_template: str | None = None) -> None:
+    def __init__(self, cells: Cells, page_template: str | None = None, why_seconds: float = WHY_SECONDS) -> None:
         self._cells = cells
+        self._why_seconds = why_seconds
         self._page_template = page_template
         self._plain = PlainText(page_template)
 
@@ -34,15 +40,23 @@ class ExplainedText:
             return self._plain.text(alert, notice)
         facts = self._facts(alert, notice, figures)
         if notice != "resolved" and alert.rule.metric in EXPLAINED:
-            facts = with_why(facts, await why(question_of(alert, figures, told_ms(alert)), self._cells))
+            facts = with_why(facts, await self._why(question_of(alert, figures, told_ms(alert))))
         written = message(facts)
-        body = f"{written.text}\nAlert: {alert.alert_id}"
         is_explained = notice != "resolved" and alert.rule.metric in EXPLAINED
         is_open = is_explained and (facts.why is None or facts.why.verdict is Verdict.UNCLEAR)
-        return Text(written.title, body, _explanation(facts) if facts.why is not None else "", is_open)
+        return Text(written.title, written.text, _explanation(facts) if facts.why is not None else "", is_open)
 
     async def close(self) -> None:
         await self._cells.close()
+
+    async def _why(self, question: Question) -> Why | Unexplained:
+        try:
+            async with asyncio.timeout(self._why_seconds) as limit:
+                return await why(question, self._cells)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return Unexplained(f"finding out took over {self._why_seconds:g} s")
 
     def _facts(self, alert: Alert, notice: Notice, figures: Figures) -> AlertFacts:
         scope, is_over = alert.scope, notice == "resolved"

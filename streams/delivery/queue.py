@@ -117,7 +117,11 @@ class DeliveryQueue:
     def put_off(self, intent: Intent, until_ms: int, reason: str) -> None:
         """Not now, though nothing was tried."""
         self._in_flight.discard(intent.key)
-        self._set(replace(intent, next_ms=until_ms, reason=reason))
+        put_off = replace(intent, next_ms=until_ms, reason=reason)
+        if intent.reason == reason:
+            self._waiting[intent.key] = put_off  # after a restart it is looked at at once: no need to store that
+        else:
+            self._set(put_off)
         self._overtaken(intent)
 
     def retry(self, intent: Intent, now_ms: int, pause_ms: int, reason: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from detectors.alerts.alert import Alert, Notice
 from streams.delivery.text import Text
 
+#: The message cannot be read, is too long, or says what cannot be.
+_FINAL: Final = (400, 413, 422)
 Verdict = Literal["delivered", "later", "refused"]
 """refused: it will never be taken as it is."""
 
@@ -57,9 +59,12 @@ class Target(Protocol):
 def by_status(status: int, reason: str) -> Sent:
     """What an HTTP status says.
 
-    >>> [by_status(status, "").verdict for status in (200, 302, 400, 404, 408, 429, 500, 503)]
-    ['delivered', 'refused', 'refused', 'refused', 'later', 'later', 'later', 'later']
+    Only what is wrong with the message itself is final. A token that has expired, an address that is gone, a proxy that
+    redirects: somebody mends that, and the alert still fires.
+
+    >>> [by_status(status, "").verdict for status in (200, 302, 400, 401, 404, 413, 422, 429, 503)]
+    ['delivered', 'later', 'refused', 'later', 'later', 'refused', 'refused', 'later', 'later']
     """
     if 200 <= status < 300:
         return DELIVERED
-    return Sent("later" if status in (408, 425, 429) or status >= 500 else "refused", f"HTTP {status} {reason}".strip())
+    return Sent("refused" if status in _FINAL else "later", f"HTTP {status} {reason}".strip())

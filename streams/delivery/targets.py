@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from streams.delivery.alertmanager import Alertmanager
-from streams.delivery.apprise_target import AppriseTarget, UnknownServiceError
+from streams.delivery.apprise_target import AddressError, AppriseTarget
 from streams.delivery.target import Target
 from streams.settings import NotifySettings, SettingsError
 
@@ -22,7 +22,7 @@ def targets_of(settings: NotifySettings, now_ms: Callable[[], int]) -> list[Targ
     for number, url in enumerate(settings.apprise(), start=1):
         try:
             found.append(AppriseTarget(url, settings.timeout_seconds))
-        except UnknownServiceError as error:
+        except AddressError as error:
             raise SettingsError(f"notify.apprise_urls, address {number}: {error}") from None
     names = [target.name for target in found]
     if twice := {name for name in names if names.count(name) > 1}:

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple, Protocol
 
 from detectors.alerts.alert import Alert, Ended, Notice
 from streams.alert_page import page_url
+from streams.alert_text import ADVICE, MAX_TITLE, runbook
+from streams.safe_text import shown
 
 
 class Text(NamedTuple):
@@ -29,7 +31,7 @@ class Describe(Protocol):
 
 
 class PlainText:
-    """What the alert itself knows, without asking anybody.
+    """What the alert itself knows, without asking anybody. Names are any text, and are shown as nothing but text.
 
     Args:
         page_template: of a page on the alert (`page_of`); None if there is none.
@@ -51,19 +53,21 @@ class PlainText:
             lines.append(f"Over since {_time(alert.resolved_ms)}: {ENDS[alert.ended]}.")
         if alert.is_flapping and notice != "resolved":
             lines.append("It comes and goes, and is over when all was well for longer.")
-        if alert.rule.runbook:
-            lines.append(f"What to do: {alert.rule.runbook}")
+        if notice != "resolved":
+            link = alert.rule.runbook or runbook(alert.rule.metric, alert.family)
+            lines.append(f"What to do: {ADVICE[alert.family]} {link}")
         if page := page_of(self._page_template, alert):
             lines.append(f"Page: {page}")
-        lines.append(f"Alert {alert.alert_id} of rule {alert.rule.name}")
-        return Text(f"[{_word(alert, notice)}] {alert.rule.name}: {where(alert)}", "\n".join(lines))
+        lines.append(f"Alert {alert.alert_id} of rule {shown(alert.rule.name)}")
+        title = f"[{_word(alert, notice)}] {shown(alert.rule.name)}: {where(alert)}"
+        return Text(title if len(title) <= MAX_TITLE else f"{title[: MAX_TITLE - 1]}…", "\n".join(lines))
 
 
 def where(alert: Alert) -> str:
     """The scope, for people."""
     scope = alert.scope
     named = [
-        f"{word} {value}"
+        f"{word} {shown(value)}"
         for word, value in (
             ("labeler", scope.labeler_id),
             ("vendor", scope.vendor_id),
@@ -72,7 +76,7 @@ def where(alert: Alert) -> str:
         )
         if value
     ]
-    return ", ".join(named) or scope.text
+    return ", ".join(named) or shown(scope.text)
 
 
 def page_of(template: str | None, alert: Alert) -> str:

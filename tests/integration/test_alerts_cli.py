@@ -72,6 +72,7 @@ async def test_list_and_show(rig: Rig) -> None:
     assert "92.0 % -> 80.0 %" in shown.stdout
     assert "\x1b[31m" not in shown.stdout
     assert "2 open alerts" in shown.stderr
+    assert "1 delivered" in shown.stdout
     assert [one["rule"] for one in listed()] == ["vendor-gold", "labeler-gold"], "the worst first"
     assert len(listed("--state", "all")) == 3
     assert [one["rule"] for one in listed("--state", "resolved")] == ["project-alpha"]
@@ -107,7 +108,7 @@ async def test_silence_here_and_in_alertmanager(rig: Rig, tmp_path: Path, no_set
     alert_id = str(listed()[0]["alert_id"])
     assert "silenced rule labeler-gold until" in run("silence", "labeler-gold", "--for", "2h").stdout
     assert "neither" in run("silence", "labler-gold", "--for", "2h", code=1).stderr
-    for wrong in ("2", "0h", "100d", "-1h", "soon"):
+    for wrong in ("2", "0", "100d", "-1h", "soon"):
         assert "is not a length" in run("silence", "labeler-gold", f"--for={wrong}", code=2).stderr
     with alertmanager(tmp_path, hook_port=9) as manager:
         no_settings.setenv("LABELWATCH_NOTIFY__ALERTMANAGER_URL", manager.url)
@@ -117,10 +118,47 @@ async def test_silence_here_and_in_alertmanager(rig: Rig, tmp_path: Path, no_set
         matchers = {one["name"]: one["value"] for one in made["matchers"]}
         assert matchers == {"alertname": "vendor-gold", "about": "change", "scope": "vendor", "vendor_id": "acme"}
         assert (made["createdBy"], made["comment"], made["status"]["state"]) == ("ana", "moving house", "active")
+        silenced = {one["id"]: one for one in manager.get("/api/v2/silences")}
+        shorter = await asyncio.to_thread(run, "silence", alert_id, "--for", "1m")
+        assert f"Alertmanager: ended silence {made['id']}" in shorter.stdout
+        whole_rule = await asyncio.to_thread(run, "silence", "vendor-gold", "--for", "1h")
+        assert "ended silence" not in whole_rule.stdout, "another silence than that of one alert"
+        states = [one["status"]["state"] for one in manager.get("/api/v2/silences")]
+        assert sorted(states) == ["active", "active", "expired"]
+        said = (await asyncio.to_thread(run, "silence", alert_id, "--for", "0m")).stdout
+        assert "stays silenced by its rule: labelwatch alerts silence vendor-gold --for 0m" in said
+        said = (await asyncio.to_thread(run, "silence", "vendor-gold", "--for", "0m")).stdout
+        assert said.endswith("no longer silenced: rule vendor-gold\n")
+        assert {one["status"]["state"] for one in manager.get("/api/v2/silences")} == {"expired"}
+        assert len(silenced) == 1
     refused = (await asyncio.to_thread(run, "silence", alert_id, "--for", "1d", code=1)).stderr
     assert "Nothing was silenced" in refused
     notes = json.loads(run("show", alert_id, "--json").stdout)["notes"]
-    assert [note["kind"] for note in notes] == ["silence"], "where Alertmanager is away nothing is done"
+    assert len(notes) == 5, "where Alertmanager is away nothing is done"
+
+
+async def test_silences_are_shown_until_they_end(rig: Rig) -> None:
+    def silenced() -> list[bool]:
+        return [one["silenced_until"] is not None for one in listed()]
+
+    critical = str(listed()[0]["alert_id"])
+    assert silenced() == [False, False]
+    assert "silenced" not in run("list").stdout
+    said = run("silence", "labeler-gold", "--for", "90d").stdout
+    until = said.split(" until ")[1].strip()
+    assert f"firing (inhibited, silenced until {until})" in run("list").stdout
+    assert silenced() == [False, True]
+    run("silence", "labeler-gold", "--for", "1h")
+    assert until not in run("list").stdout
+    assert silenced() == [False, True]
+    run("silence", critical, "--for", "1h")
+    assert silenced() == [True, True]
+    assert "silenced until" in run("show", critical).stdout
+    assert json.loads(run("show", critical, "--json").stdout)["silenced_until"] is not None
+    assert run("silence", "labeler-gold", "--for", "0m").stdout == "no longer silenced: rule labeler-gold\n"
+    assert run("silence", critical, "--for", "0m").stdout.startswith("no longer silenced: alert ")
+    assert silenced() == [False, False]
+    assert {one["silenced_until"] for one in listed("--state", "resolved")} == {None}
 
 
 async def test_silence_keeps_messages_back(settings: ClickHouseSettings) -> None:
@@ -151,6 +189,8 @@ def test_test(no_settings: pytest.MonkeyPatch) -> None:
         result = run("test", code=1)
         assert "delivered" in result.stdout
         assert "HTTP 503" in result.stdout
+        assert "not taken, may pass" in result.stdout
+        assert "later" not in result.stdout, "nothing tries a test message again"
         assert "not taken by json-" in result.stderr
         assert hook.titles == ["[TEST] labelwatch"]
         broken.status = 200

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,16 +134,26 @@ def run(deployment: Deployment, tmp_path: Path, no_settings: pytest.MonkeyPatch)
     return invoke
 
 
-def test_the_log_is_what_came_of_a_workers_verdicts(deployment: Deployment, tmp_path: Path, run: Any) -> None:
+def test_the_log_is_what_a_worker_did(deployment: Deployment, tmp_path: Path, run: Any) -> None:
+    """To the byte what comes of its verdicts; and in the end the alerts that its NOTIFY stored, with their times."""
     client = deployment.database("live")
     (tmp_path / "t.yaml").write_text(RULES)
-    worker = deployment.start_worker("live", "live", LABELWATCH_RULES__FILE=str(tmp_path / "t.yaml"))
-    worker.wait_for("rules.in_force")
-    deployment.produce(golds())
-    wanted = SEGMENT_GOLDS + BAD_GOLDS
     total = "SELECT sum(answers) FROM measurements FINAL WHERE kind = 'measurements'"
-    until(lambda: client.query(total).result_rows == [(wanted,)], "measured")
-    assert worker.stop() == 0
+    answers, half = golds(), SEGMENT_GOLDS + 30
+    wanted = len(answers)
+
+    def is_measured(count: int) -> bool:
+        return bool(client.query(total).result_rows == [(count,)])
+
+    for first, end in ((0, half), (half, wanted)):  # a restart while it gets worse
+        worker = deployment.start_worker("live", "live", LABELWATCH_RULES__FILE=str(tmp_path / "t.yaml"))
+        if not first:
+            worker.wait_for("rules.in_force")
+        deployment.produce(answers[first:end])
+        until(partial(is_measured, end), "measured")
+        if end == wanted:
+            until(lambda: stored_alerts(client), "an alert in the tables")
+        assert worker.stop() == 0
     book = AlertBook("live")
     live = b"".join(log_line(one) for told in verdicts(deployment, "live") for one in book.take(told))
     assert [orjson.loads(line)["change"] for line in live.splitlines()][:1] == ["fired"]
@@ -162,10 +173,24 @@ def test_the_log_is_what_came_of_a_workers_verdicts(deployment: Deployment, tmp_
         )
         assert result.exit_code == 0, result.output
         assert log.read_bytes() == live, source
+        alerts = {line["alert"]["alert_id"]: line["alert"] for line in map(orjson.loads, live.splitlines())}
+        assert stored_alerts(client) == {name: tuple(one[field] for field in STORED) for name, one in alerts.items()}
         shown = json.loads(result.stdout)
         assert shown["answers"] == wanted
         counts = shown["differences"]["counts"]
         assert counts["same"] == len(shown["alerts"]) == sum(counts.values())
+
+
+STORED = ("state", "began_ms", "fired_ms", "resolved_ms", "ended", "told", "held")
+
+
+def stored_alerts(client: Any) -> dict[str, tuple[Any, ...]]:
+    """What NOTIFY stored of each alert, in the order of `STORED`."""
+    rows = client.query(
+        "SELECT alert_id, state, toUnixTimestamp64Milli(started_at), toUnixTimestamp64Milli(fired_at),"
+        " toUnixTimestamp64Milli(resolved_at), ended, told, held FROM alert_history"
+    ).result_rows
+    return {row[0]: row[1:] for row in rows}
 
 
 def golds() -> list[Message]:

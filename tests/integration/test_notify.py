@@ -88,13 +88,28 @@ def test_a_webhook_that_answers_500_gets_each_alert_once(deployment: Deployment,
     assert f"127.0.0.1:{hook.port}" not in worker.text() + again.text(), "addresses are secret"
 
 
-def test_an_address_that_refuses_is_given_up(deployment: Deployment, hook: Webhook) -> None:
-    app_id = "notify-404"
-    client = deployment.database("notify_404")
-    hook.status = 404
-    worker = deployment.start_worker("notify_404", app_id, **settings(hook))
+def test_a_message_that_is_refused_is_given_up(deployment: Deployment, hook: Webhook) -> None:
+    app_id = "notify-400"
+    client = deployment.database("notify_400")
+    hook.status = 400
+    worker = deployment.start_worker("notify_400", app_id, **settings(hook))
     say(deployment, app_id, verdict(1))
     sql = "SELECT status, reason, attempts FROM alert_deliveries_current"
-    until(lambda: client.query(sql).result_rows == [("given_up", "HTTP 404", 1)], "it to be given up")
+    until(lambda: client.query(sql).result_rows == [("given_up", "HTTP 400", 1)], "it to be given up")
     assert worker.stop() == 0
     assert len(hook.tried) == 1
+
+
+def test_a_refused_address_is_tried_until_it_is_mended(deployment: Deployment, hook: Webhook) -> None:
+    app_id = "notify-401"
+    client = deployment.database("notify_401")
+    hook.status = 401
+    worker = deployment.start_worker("notify_401", app_id, **settings(hook))
+    say(deployment, app_id, verdict(1))
+    sql = "SELECT status, reason FROM alert_deliveries_current"
+    until(lambda: len(hook.tried) >= 3, "three tries")
+    until(lambda: client.query(sql).result_rows == [("waiting", "HTTP 401")], "the reason")
+    hook.status = 200
+    until(lambda: client.query(sql).result_rows == [("delivered", "")], "it to be taken")
+    assert worker.stop() == 0
+    assert len(hook.taken) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -17,8 +18,9 @@ from schemas.thresholds import MetricName
 from streams.alert_page import PAGE_FIELDS, PageTemplate, check_page_template, page_url
 from streams.alert_text import MAX_QUERY, AlertFacts, State, duration, message, with_why
 from streams.explanations import Affected, Leading, Unexplained, Why
-from streams.safe_text import code_block, enumeration, shown
-from tests.builders import HOSTILE_IDS, START_MS
+from streams.safe_text import enumeration, shown
+from tests.builders import START_MS
+from tests.hostile_names import HOSTILE
 
 MINUTE = 60_000
 
@@ -60,6 +62,7 @@ def test_the_whole_message() -> None:
             affected_tasks=1_097,
             affected_query="SELECT 1\nLIMIT 10",
             runbook="https://wiki.example/gold",
+            alert_id="1c4b048c409a9ecf",
             page_template="https://watch.example/a?vendor=$vendor_id&from=$since_ms",
         )
     )
@@ -69,19 +72,18 @@ def test_the_whole_message() -> None:
         "Since: 2026-01-05 07:00 UTC (25 min).\n"
         "Who: labelers w3 and w5, which is 83 % of the change.\n"
         "Without: w3 and w5 it would be 91 %, back in band.\n"
-        "Told by: 1,373 answers, compared with what is now believed of their tasks (92 % to 80 %), "
-        "because golds are few.\n"
-        "How sure: evidence of 5,210, where 4,032 is enough; odds of about 1,200 to one that it is who is named, "
-        "and no chance.\n"
-        "Affected: 1,097 tasks rest on these labels. This lists them: \nSELECT 1\nLIMIT 10\n"
         "What to do: Look at their latest answers; pause them if they are bad, and have affected tasks done again. "
         "https://wiki.example/gold\n"
         f"Page: https://watch.example/a?vendor=acme&from={START_MS}\n"
-        "Rule: gold-drop (critical)"
+        "How sure: evidence of 5,210, where 4,032 is enough; odds of about 1,200 to one that it is who is named, "
+        "and no chance.\n"
+        "Affected: 1,097 tasks rest on these labels (query at the end; if it is cut: labelwatch alerts show).\n"
+        "Rule: gold-drop (critical)\n"
+        "Alert: 1c4b048c409a9ecf\n"
+        "Told by: 1,373 answers, compared with what is now believed of their tasks (92 % to 80 %), "
+        "because golds are few.\n"
+        "Query: \nSELECT 1\nLIMIT 10"
     )
-    assert "**Gold accuracy of `acme` fell from 92 % to 80 %, over 120 golds.**\n**Since:** 2026" in said.markdown
-    assert "**Who:** labelers `w3` and `w5`," in said.markdown
-    assert "This lists them: ```\nSELECT 1\nLIMIT 10\n```\n" in said.markdown
 
 
 @pytest.mark.parametrize(
@@ -194,7 +196,8 @@ def test_what_was_found_out_is_said() -> None:
     assert (
         "Who: labeler w3, which is all of the change.\nMost of it: hour (UTC) from 2026-01-05 07:00 (80 %).\n" in said
     )
-    assert "Affected: 7 tasks rest on these labels. This lists them: \nSELECT 1\n" in said
+    assert "Affected: 7 tasks rest on these labels (query at the end; " in said
+    assert said.endswith("\nQuery: \nSELECT 1")
     forgotten = message(with_why(with_why(facts(), found), Unexplained("ClickHouse is away"))).text
     assert "Who: no explanation: ClickHouse is away." in forgotten
     assert "Affected" not in forgotten
@@ -203,22 +206,6 @@ def test_what_was_found_out_is_said() -> None:
 def test_odds() -> None:
     assert "odds of about 12 to one that it is no false alarm" in message(facts(odds=12.4)).text
     assert "odds of more than a million to one" in message(facts(odds=1e9)).text
-
-
-HOSTILE = (
-    *HOSTILE_IDS,
-    "<!channel> <@U1|x> <https://evil.example|click>",
-    "[click](https://evil.example) ![x](https://evil.example/x.png)",
-    "**bold** _it_ ~no~ # head\n\n---\n| a | b |",
-    "</code></pre><script>alert(1)</script>",
-    "```\nout of the block\n```",
-    "one ` backtick",
-    "@everyone @here",
-    "\x1b[31mred\x07",
-    "\u202egnp.exe",
-    "\ud800",
-    "",
-)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -236,29 +223,33 @@ def test_names_are_nothing_but_text(name: str, state: State) -> None:
         said = message(of)
         assert len(said.title) <= 100
         assert len(said.text) < 3_000
-        assert len(said.markdown) < 3_000
         assert said.title.isprintable()
         for text in said:
             assert all(line.isprintable() for line in text.split("\n"))
             assert not re.search(r"[<>\[\]]|@everyone|@here|https://evil", text)
             text.encode()
-        outside = said.markdown.replace("```\nSELECT 1\n```", "")
-        ours = re.sub(r"`[^`\n]*`", "", outside)
-        assert "`" not in ours, "every name is code, and ends where it should"
-        ours = re.sub(r"https://watch\.example/\S*", "", ours)
-        assert not re.search(r"bold|head|script|channel|DROP|evil|gnp", ours)
 
 
 def test_a_long_query_is_left_out() -> None:
     said = message(facts(affected_tasks=5, affected_query="x" * (MAX_QUERY + 1)))
     assert "5 tasks rest on these labels; the query that lists them is too long for a message." in said.text
+    assert "Query" not in said.text
     assert len(said.text) < 1_000
     assert "Affected: 1 task rest" not in message(facts(affected_tasks=0, affected_query="SELECT 1")).text
 
 
-def test_code_that_would_end_its_block_is_a_bug() -> None:
-    with pytest.raises(ValueError, match="backticks"):
-        code_block("SELECT `a`")
+def test_a_query_that_lists_nothing_is_left_out() -> None:
+    assert "Query" not in message(facts(affected_tasks=0, affected_query="SELECT 1")).text
+    over = message(facts(state="resolved", affected_tasks=7, affected_query="SELECT 1"))
+    assert "Query" not in over.text
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("why", [None, *(summary(verdict, ("true_class", "cat")) for verdict in Verdict)])
+def test_every_message_that_it_fires_says_what_to_do(metric: MetricName, why: Summary | None) -> None:
+    do = re.search(r"\nWhat to do: (\w.*[.?]) (\S+)\n", message(facts(metric=metric, why=why)).text)
+    assert do is not None
+    assert (Path(__file__).parents[2] / do[2]).is_file()
 
 
 def test_every_metric_can_be_told() -> None:

@@ -147,13 +147,25 @@ class TestLog:
         assert (result.exit_code, result.stderr) == (1, "Error: cannot reach it any more\n")
         assert {one.name for one in place.folder.iterdir()} == {"new.yaml", "old.yaml", "t.csv"}
 
-    def test_that_cannot_be_written(self, place: Place) -> None:
-        result = place.run("--log", place.folder / "none" / "log.jsonl")
+    def test_that_cannot_be_written(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Path, "replace", no_space)
+        result = place.run("--log", place.folder / "log.jsonl")
         assert result.exit_code == 1
-        assert "log.jsonl: cannot be written: No such file or directory" in result.stderr
+        assert "log.jsonl: cannot be written: no space" in result.stderr
+
+
+def no_space(*args: object) -> None:
+    raise OSError(28, "no space")
 
 
 class TestRefusals:
+    @pytest.mark.parametrize("option", ["--plot", "--log"])
+    def test_of_files_in_no_folder_before_anything_is_read(self, place: Place, option: str) -> None:
+        result = place.run(option, place.folder / "none" / "out")
+        assert result.exit_code == 2
+        assert "none/out cannot be written: there is no folder" in " ".join(result.stderr.split())
+        assert place.history.given == 0
+
     def test_of_files(self, place: Place) -> None:
         (place.folder / "bad.yaml").write_text(rules_text().replace("gold_accuracy", "gold_acuracy"))
         result = place.run(file="bad.yaml")
@@ -228,10 +240,11 @@ class TestPlot:
         assert (place.folder / "a.png").read_bytes().startswith(b"\x89PNG")
         assert "matplotlib.pyplot" not in sys.modules  # which would look for a screen
 
-    def test_that_cannot_be_written(self, place: Place) -> None:
-        result = place.run("--plot", place.folder / "none" / "a.png")
+    def test_that_cannot_be_written(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("streams.backtest.timeline.draw", no_space)
+        result = place.run("--plot", place.folder / "a.png")
         assert result.exit_code == 1
-        assert "a.png: cannot be written" in result.stderr
+        assert "a.png: cannot be written: no space" in result.stderr
 
 
 def test_help_has_examples() -> None:

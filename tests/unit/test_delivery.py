@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from typing import Any
 
@@ -13,13 +14,14 @@ from pydantic import ValidationError
 from detectors.alerts.alert import Alert, Transition
 from detectors.alerts.book import AlertBook
 from streams.delivery.alertmanager import EXPIRES_MS, Alertmanager, as_posted, labels_of
-from streams.delivery.apprise_target import AppriseTarget, UnknownServiceError
+from streams.delivery.apprise_target import AddressError, AppriseTarget
 from streams.delivery.queue import OVER_MATTERS_MS, DeliveryQueue
 from streams.delivery.target import DELIVERED, Outgoing
 from streams.delivery.targets import targets_of
 from streams.delivery.text import PlainText, page_of
 from streams.settings import NotifySettings, SettingsError
-from tests.alerts import HOUR, T0, batch, rule, scope, verdict
+from tests.alerts import HOUR, MINUTE, T0, batch, rule, scope, verdict
+from tests.hostile_names import ON_THE_WIRE
 from tests.webhook import webhook
 
 PAGE = "https://page/$rule/$labeler_id"
@@ -59,6 +61,31 @@ class TestWords:
 
     def test_link_to_a_page_with_escaped_names(self) -> None:
         assert "Page: https://page/gold/ana%20b" in PlainText(PAGE).text(FIRED.alert, "firing").body
+
+    def test_what_to_do(self) -> None:
+        with_link = story(verdict(1, of=rule(runbook="https://runbook/gold")))[0]
+        said = PlainText().text(with_link.alert, "firing").body
+        assert re.search(r"^What to do: Look at .* https://runbook/gold$", said, re.MULTILINE)
+        silent = story(verdict(1, "silent", of=rule(no_data="alert")))[0]
+        assert "What to do: Look whether work still comes in" in PlainText().text(silent.alert, "firing").body
+        assert "What to do" not in PlainText().text(OVER.alert, "resolved").body
+
+    @pytest.mark.parametrize("name", [*ON_THE_WIRE, "x" * 200])
+    @pytest.mark.parametrize("no_data", ["keep", "alert"])
+    def test_names_are_nothing_but_text(self, name: str, no_data: str) -> None:
+        fields = dict.fromkeys(("project_id", "task_type", "vendor_id", "labeler_id"), name)
+        kind = "breach" if no_data == "keep" else "silent"
+        (last,) = story(verdict(1, kind, of=rule(no_data=no_data), on=scope("labeler", **fields)))
+        said = PlainText().text(last.alert, "firing")
+        assert len(said.title) <= 100
+        assert len(said.body) < 1_000
+        for line in (said.title, *said.body.split("\n")):
+            assert line.isprintable()
+            assert not re.search(r"[<>\[\]`]|@everyone|@here|https://", line.removeprefix("[WARNING]"))
+
+    def test_a_scope_in_words_of_the_rule_is_nothing_but_text(self) -> None:
+        (last,) = story(verdict(1, on=scope("all", 'vendor_id = "[x](https://evil)"')))
+        assert PlainText().text(last.alert, "firing").title.endswith('gold: vendor_id = "(x)(https: //evil)"')
 
 
 class TestAlertmanager:
@@ -104,7 +131,7 @@ class TestAlertmanager:
 
 class TestApprise:
     @pytest.mark.parametrize(
-        ("status", "outcome"), [(200, "delivered"), (404, "refused"), (429, "later"), (500, "later")]
+        ("status", "outcome"), [(200, "delivered"), (400, "refused"), (404, "later"), (429, "later"), (500, "later")]
     )
     async def test_answers(self, status: int, outcome: str, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
@@ -146,9 +173,17 @@ class TestApprise:
         await target.close()
 
     def test_unknown_services_are_refused_without_their_address(self) -> None:
-        with pytest.raises(UnknownServiceError) as refused:
+        with pytest.raises(AddressError) as refused:
             AppriseTarget("nonsense://token")
         assert "token" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        "url", ["slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#a/#b", "json://host/a, json://host/b"]
+    )
+    def test_several_recipients_are_refused(self, url: str) -> None:
+        with pytest.raises(AddressError, match="several recipients: write one address for each") as refused:
+            AppriseTarget(url)
+        assert "host" not in str(refused.value)
 
 
 class TestSettings:
@@ -220,6 +255,21 @@ class TestQueue:
         queue.retry(first, T0, 1_000, "HTTP 500")
         notices = [(one.notice, one.is_news) for one in queue.waiting if one.alert.alert_id == first.alert.alert_id]
         assert notices == [("resolved", True)]
+
+    def test_what_is_silenced_for_long_is_stored_once(self) -> None:
+        queue = self.queue()
+        for minute, is_changed in ((0, True), (1, False), (2, False)):
+            intent = queue.next("box", T0 + minute * MINUTE)
+            assert intent is not None
+            queue.put_off(intent, T0 + (minute + 1) * MINUTE, "silenced")
+            assert queue.is_changed is is_changed
+            queue.take_changed()
+            queue.stored()
+            other = queue.next("box", T0 + minute * MINUTE)  # of another alert
+            assert other is not None
+            assert other.alert.alert_id != intent.alert.alert_id
+            queue.release(other)
+            assert queue.next_ms("box") == other.next_ms
 
     def test_that_something_is_over_is_given_up_after_a_week(self) -> None:
         queue = DeliveryQueue("labelwatch", ["box"])

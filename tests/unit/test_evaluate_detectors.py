@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,12 +78,26 @@ def test_people_get_one_table() -> None:
         (("--drop", "nan:.8"), "is no drop"),
         (("--arl", "1"), "not in the range"),
         (("--runs", "0"), "not in the range"),
+        (("--scenario", "calm", "--arl", "7000"), "each rule there has a budget of its own"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_one_sentence(arguments: tuple[str, ...], says: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+@pytest.mark.parametrize("is_readonly", [False, True])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_readonly: bool
+) -> None:
+    monkeypatch.setattr("streams.evaluate.scenario.play.play", lambda *args: pytest.fail("it ran"))
+    if is_readonly:
+        monkeypatch.setattr("os.access", lambda path, mode: False)
+    folder = tmp_path if is_readonly else tmp_path / "none"
+    result = run("--scenario", "calm", "--truth", str(folder / "x.csv"))
+    assert result.exit_code == 2
+    assert "x.csv cannot be written" in " ".join(result.stderr.split())
 
 
 def test_help_has_examples() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from detectors.alerts.book import AlertBook
 from detectors.explain import Row, Totals
 from schemas.verdicts import Verdict
-from streams.delivery.explained_text import ExplainedText
+from streams.delivery.desk import DESCRIBE_SECONDS
+from streams.delivery.explained_text import WHY_SECONDS, ExplainedText
 from streams.delivery.text import Text
 from streams.explanations import Affected, CellsError, Question
 from tests.alerts import HOUR, T0, batch, rule, scope, verdict
@@ -99,6 +101,36 @@ async def test_told_again_it_is_explained_by_all_answers_until_then() -> None:
     assert again.notice == "repeat"
     await ExplainedText(cells)(again.alert, again.notice)
     assert cells.asked[0].at_ms == T0 + 4 * HOUR
+
+
+class Slow(Counted):
+    """Cells that do not answer."""
+
+    async def rows(self, question: Question, judged: Any = "as asked") -> list[Row]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_what_takes_too_long_leaves_the_rest_of_the_message() -> None:
+    (fired,) = AlertBook("labelwatch").take(batch(verdict(1, of=rule(runbook="https://runbook/gold"))))
+    text = await ExplainedText(Slow(None), why_seconds=0.01)(fired.alert, "firing")
+    assert "fell from 92 % to 80 %" in text.title
+    assert "Who: no explanation: finding out took over 0.01 s." in text.body
+    assert "How sure: evidence of 4,300" in text.body
+    assert "https://runbook/gold" in text.body
+
+
+async def test_there_is_time_left_to_say_that_it_took_too_long() -> None:
+    assert WHY_SECONDS < DESCRIBE_SECONDS
+
+
+async def test_a_timeout_of_somebody_elses_is_no_explanation_that_took_long() -> None:
+    class Broken(Counted):
+        async def rows(self, question: Question, judged: Any = "as asked") -> list[Row]:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await words(verdict(1), cells=Broken(None))
 
 
 @pytest.mark.parametrize(

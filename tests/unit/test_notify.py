@@ -184,6 +184,34 @@ async def test_silence_puts_off_until_it_ends(box: Mailbox, by_rule: bool) -> No
     assert box.told == [("gold", "firing")]
 
 
+@pytest.mark.parametrize("by_rule", [True, False])
+@pytest.mark.parametrize("minutes", [0, 5])
+async def test_a_silence_can_be_ended_and_shortened(box: Mailbox, by_rule: bool, minutes: int) -> None:
+    rig = await Rig(box).start()
+    rig.feed(batch(verdict(1)))
+    await rig.notify.checkpoint()
+    on = ("", "gold") if by_rule else (rig.alerts()[0].alert_id, "")
+
+    async def silence(number: int, until: int) -> None:
+        note = AlertNoteRow("labelwatch", f"n-{9 - number}", "silence", *on, "ana", "", rig.now, until)
+        await rig.sink.write({"alert_notes": [note]})
+
+    await silence(1, rig.now + 90 * 24 * HOUR)
+    await rig.turn()
+    rig.now += MINUTE
+    await rig.turn()
+    assert box.sent == []
+    shortened = rig.now + minutes * MINUTE
+    await silence(2, shortened)
+    while rig.now < shortened:
+        await rig.turn()
+        assert box.sent == []
+        rig.now += MINUTE
+    rig.now += MINUTE
+    await rig.turn()
+    assert box.told == [("gold", "firing")]
+
+
 async def test_what_was_silenced_all_the_time_is_never_told(box: Mailbox) -> None:
     rig = await Rig(box).start()
     silence = AlertNoteRow("labelwatch", "n-1", "silence", "", "gold", "ana", "", rig.now, rig.now + HOUR)
