@@ -92,11 +92,13 @@ class RuleWatch:
         self._swept_ms = 0
 
     def change(self, rule: Rule) -> list[Said]:
-        """Go on under a rule that finds the same (`rule_change.finds_the_same`); what holds, as it is told by now."""
+        """Go on under a rule that looks for the same (`rule_change`); what holds, as it is told by now."""
         before, self.rule = self.rule, rule
         self._resolve_after_ms = rule.resolve_after_seconds * 1_000
         if rule == before:
             return []
+        if rule.false_alarms_per_week != before.false_alarms_per_week and self._planned_for is not None:
+            self._set_plan(*self._planned_for)
         said: list[Said] = []
         for _, scope in sorted(self.scopes.items()):
             breach = scope.breach
@@ -306,13 +308,23 @@ class RuleWatch:
             self._plan, self.problem = self._planner(self.rule, volume, level), ""
         except CannotPlanError as error:  # it rests, and begins anew when it can be planned
             self._plan, self.problem = (), str(error)
-            self._near.clear()
+        self._near = {}
         for scope in self.scopes.values():
             if self._plan and scope.detectors:
                 scope.detectors = self._moved(scope)
             else:
                 scope.detectors, scope.level = self._new_detectors()
             self._changed[scope.key] = scope
+            self._note_near(scope)
+
+    def _note_near(self, scope: ScopeState) -> None:
+        """Note what speaks for a change in a scope that was loaded, or whose threshold is another one now."""
+        if not self._shares_budget or scope.breach is not None:
+            return
+        for number, (one, detector) in enumerate(zip(self._plan, scope.detectors, strict=True)):
+            assert isinstance(detector, EDetector), "only e-processes share their budget"
+            if detector.is_ripe and detector.statistic * MOST_TOGETHER >= one.method.threshold:  # type: ignore[attr-defined]
+                self._near[scope.key, number] = detector.statistic
 
     def _moved(self, scope: ScopeState) -> list[Detector]:
         """A scope's detectors under the plan as it is now; what they have learned stays."""
@@ -358,10 +370,7 @@ class RuleWatch:
         self.scopes[key] = ScopeState(
             key, state["fields"], detectors, level, state["heard_ms"], breach, state["is_silent"]
         )
-        if self._shares_budget and breach is None:
-            for number, detector in enumerate(detectors):
-                if detector.statistic * MOST_TOGETHER >= self._plan[number].method.threshold:  # type: ignore[attr-defined]
-                    self._near[(key, number)] = detector.statistic
+        self._note_near(self.scopes[key])
 
     def _dump_scope(self, scope: ScopeState) -> dict[str, Any]:
         return {

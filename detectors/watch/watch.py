@@ -17,7 +17,7 @@ from detectors.watch.hour_watch import Hours
 from detectors.watch.hours import HOURLY
 from detectors.watch.order import EventOrder, Item
 from detectors.watch.planner import Planner, plan_rule
-from detectors.watch.rule_change import finds_the_same
+from detectors.watch.rule_change import looks_for_the_same
 from detectors.watch.rule_watch import RuleWatch, Said, in_order
 from detectors.watch.values import HABITS, OF_ANSWER, Habits, Value
 from schemas.measurements import Answer, LateTruth, Measurements, Refused, ReviewMeasured, Segment, Settled
@@ -91,13 +91,13 @@ class Watch:
         return {name: one.problem for name, one in self._rules.items() if one.problem}
 
     def change_rules(self, rules: Sequence[Rule]) -> list[Verdict]:
-        """Let other rules be in force. Those that find what they found before go on; what others have said ends."""
+        """Let other rules be in force. Those that look for the same as before go on; what others have said ends."""
         before, self._rules = self._rules, {}
         self._has_moved |= bool(before)  # else this is the beginning, or goes on from what is stored
         told: list[Verdict] = []
         for rule in rules:
             known = before.get(rule.name)
-            if known is not None and finds_the_same(known.rule, rule):
+            if known is not None and looks_for_the_same(known.rule, rule):
                 self._rules[rule.name] = before.pop(rule.name)
                 told.extend(self._verdict(known, said) for said in known.change(rule))
             else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from detectors.alerts.book import AlertBook
-from detectors.watch.rule_change import TELLING
+from detectors.change.e_process import EProcess
+from detectors.rule_method import Detecting
+from detectors.watch.rule_change import BUDGET, TELLING
 from detectors.watch.watch import Watch
-from schemas.thresholds import RuleSettings
+from schemas.thresholds import Rule, RuleSettings
 from schemas.verdicts import Verdict, Verdicts
 from tests.measured import answer, kinds, quick_plan, rule, told, watching
 from tests.unit.test_watch import falling
@@ -43,6 +46,7 @@ def book_of(verdicts: list[Verdict]) -> AlertBook:
         {"no_data": "alert"},
         {"schedule": QUIET},
         {"schedule": {"time_zone": "Europe/Berlin"}},
+        {"false_alarms_per_week": 0.2},
     ],
 )
 def test_what_is_told_otherwise_goes_on_and_is_found_no_second_time(change: dict[str, Any]) -> None:
@@ -58,10 +62,8 @@ def test_what_is_told_otherwise_goes_on_and_is_found_no_second_time(change: dict
 
 
 def test_every_field_is_known_to_concern_detection_or_not() -> None:
-    finding = {
-        "scope", "method", "smallest_drop", "false_alarms_per_week", "level", "limit", "direction", "min_count",
-    }  # fmt: skip
-    assert set(TELLING) | finding == set(RuleSettings.model_fields)
+    finding = {"scope", "method", "smallest_drop", "level", "limit", "direction", "min_count"}
+    assert {*TELLING, BUDGET} | finding == set(RuleSettings.model_fields)
 
 
 @pytest.mark.parametrize("change", [{"smallest_drop": 0.2}, {"level": 0.9}, {"min_count": 5}, {"scope": "vendor"}])
@@ -140,3 +142,20 @@ def test_a_restart_after_the_change_goes_on_alike(no_data: str) -> None:
     again.load((kind, key, payload) for (kind, key), payload in rows.items() if payload is not None)
     rest = [one._replace(sequence=one.sequence + 100) for one in AFTER[:20] + BACK]
     assert told(again, rest) == told(watch, rest) != []
+
+
+def by_budget(of: Rule, values_per_week: float, measured: float | None) -> tuple[Detecting, ...]:
+    (found,) = quick_plan(of, values_per_week, measured)
+    assert isinstance(found.method, EProcess)
+    return (found._replace(method=replace(found.method, threshold=1_000.0 / of.false_alarms_per_week)),)
+
+
+def test_with_a_larger_budget_the_evidence_so_far_counts() -> None:
+    strict, answers = rule(false_alarms_per_week=1e-6), falling(450)
+    usual, watch = Watch(by_budget), Watch(by_budget)
+    usual.change_rules([rule()])
+    watch.change_rules([strict])
+    found = next(number for number, one in enumerate(answers) if told(usual, [one]))
+    assert told(watch, answers[:found]) == []
+    assert watch.change_rules([rule()]) == []
+    assert kinds(told(watch, [answers[found]])) == ["breach"], "at the very answer at which it would have been"
