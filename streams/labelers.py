@@ -6,7 +6,6 @@ state, since each source partition sends all that it knows of a labeler, with a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -19,10 +18,8 @@ from schemas.evidence import EvidenceBatch
 from schemas.times import EARLIEST_YEAR, LATEST_YEAR, to_ms
 from streams.decode import Record, Refusal
 from streams.outcome import Outcome
-from streams.owner import Acknowledge, Owned, Owner, Publish
+from streams.owner import Owned, Owner, OwnerContext
 from streams.settings import LABELERS_SUFFIX, Settings
-from streams.sinks.sink import Sink
-from streams.state.claims import Claims
 from streams.state.labelers import LabelerKey, LabelersState
 from streams.topic_pipeline import TopicPipeline
 
@@ -66,30 +63,10 @@ class LabelersPipeline(TopicPipeline[LabelersState, DecodedEvidence]):
 
 
 class Labelers(Owner[LabelersPipeline]):
-    """Owner of some partitions of `labeler-evidence`; arguments as of `Owner`."""
+    """Owner of some partitions of `labeler-evidence`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sink: Sink,
-        claims: Claims,
-        *,
-        publish: Publish,
-        acknowledge: Acknowledge,
-        now_ms: Callable[[], int],
-        on_written: Callable[[str, int], object] = lambda table, rows: None,
-    ) -> None:
-        super().__init__(
-            labelers_name(settings),
-            self._make_pipeline,
-            settings,
-            sink,
-            claims,
-            publish=publish,
-            acknowledge=acknowledge,
-            now_ms=now_ms,
-            on_written=on_written,
-        )
+    def __init__(self, context: OwnerContext) -> None:
+        super().__init__(context, labelers_name(context.settings), self._make_pipeline)
 
     def is_due(self, owned: Owned[LabelersPipeline]) -> bool:
         """Also when small changes have waited long enough to be published."""

@@ -25,12 +25,10 @@ from streams.delivery.notes import Notes
 from streams.delivery.target import Target
 from streams.delivery.text import Describe, PlainText
 from streams.outcome import Outcome
-from streams.owner import Acknowledge, FencedError, Owned, Owner, Publish
+from streams.owner import FencedError, Owned, Owner, OwnerContext
 from streams.settings import NOTIFY_SUFFIX, Settings
 from streams.sinks.retry import Backoff
-from streams.sinks.sink import Sink
 from streams.state.alerts import AlertsState
-from streams.state.claims import Claims
 from streams.topic_pipeline import TopicPipeline
 
 log = structlog.get_logger()
@@ -68,48 +66,33 @@ class NotifyPipeline(TopicPipeline[AlertsState, Verdicts]):
 
 
 class Notify(Owner[NotifyPipeline]):
-    """Owner of `alerts`; arguments as of `Owner`, and:
+    """Owner of `alerts`.
 
     Args:
+        context: what it works with.
         targets: where alerts are sent; none: they are kept in ClickHouse, and that is all.
         describe: finds the words; those of the alert itself if None.
     """
 
     def __init__(
         self,
-        settings: Settings,
-        sink: Sink,
-        claims: Claims,
+        context: OwnerContext,
         *,
-        publish: Publish,
-        acknowledge: Acknowledge,
-        now_ms: Callable[[], int],
-        on_written: Callable[[str, int], object] = lambda table, rows: None,
         targets: Sequence[Target] = (),
         describe: Describe | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(
-            notify_name(settings),
-            self._make_pipeline,
-            settings,
-            sink,
-            claims,
-            publish=publish,
-            acknowledge=acknowledge,
-            now_ms=now_ms,
-            on_written=on_written,
-        )
-        page_url = settings.notify.page_url
+        super().__init__(context, notify_name(context.settings), self._make_pipeline)
+        settings = context.settings.notify
         self._notes = Notes()
         self.desk = Desk(
             targets,
-            describe or PlainText(page_url),
+            describe or PlainText(settings.page_url),
             states=lambda: [owned.pipeline.state for owned in self.partitions.values()],
             look=self._look,
-            now_ms=now_ms,
-            page_url=page_url,
-            backoff=Backoff(1.0, settings.notify.retry_max_seconds),
+            now_ms=self._now_ms,
+            page_url=settings.page_url,
+            backoff=Backoff(1.0, settings.retry_max_seconds),
             jitter=jitter,
         )
 

@@ -21,10 +21,8 @@ from schemas.verdicts import Verdict, Verdicts
 from streams.decode import Record, Refusal
 from streams.outbox import MAX_MESSAGE_BYTES, Message
 from streams.outcome import EARLIEST_MS, LATEST_MS, Outcome, arrival_ms
-from streams.owner import Acknowledge, Owned, Owner, Publish
+from streams.owner import Owned, Owner, OwnerContext
 from streams.settings import WATCH_SUFFIX, Settings
-from streams.sinks.sink import Sink
-from streams.state.claims import Claims
 from streams.state.watch import WatchState, read_rules
 from streams.thresholds import ThresholdsError
 from streams.thresholds_watch import change_row
@@ -91,31 +89,10 @@ class WatchPipeline(TopicPipeline[WatchState, Measurements | RulesChange]):
 
 
 class Watcher(Owner[WatchPipeline]):
-    """Owner of the partition of `measurements`; arguments as of `Owner`."""
+    """Owner of the partition of `measurements`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sink: Sink,
-        claims: Claims,
-        *,
-        publish: Publish,
-        acknowledge: Acknowledge,
-        now_ms: Callable[[], int],
-        on_written: Callable[[str, int], object] = lambda table, rows: None,
-        make_watch: Callable[[], Watch] = Watch,
-    ) -> None:
-        super().__init__(
-            watch_name(settings),
-            self._make_pipeline,
-            settings,
-            sink,
-            claims,
-            publish=publish,
-            acknowledge=acknowledge,
-            now_ms=now_ms,
-            on_written=on_written,
-        )
+    def __init__(self, context: OwnerContext, *, make_watch: Callable[[], Watch] = Watch) -> None:
+        super().__init__(context, watch_name(context.settings), self._make_pipeline)
         self._make_watch = make_watch
         self.on_restored: Callable[[Owned[WatchPipeline]], object] = lambda owned: None
 
