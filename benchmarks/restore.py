@@ -26,6 +26,7 @@ from deploy.clickhouse.migrate import migrate
 from deploy.local.stack import EmbeddedStack
 from schemas.topics import ANNOTATIONS, DEAD_LETTERS
 from streams.outbox import Message
+from streams.owner import OwnerContext
 from streams.record_batch import RecordBatch
 from streams.score import Score
 from streams.settings import ClickHouseSettings, Settings
@@ -93,14 +94,15 @@ def _score(settings: Settings, sink: ClickHouseSink, worker_id: str) -> Score:
     async def publish(messages: Sequence[Message]) -> None:
         assert all(message.topic != DEAD_LETTERS.name for message in messages), "the benchmark's messages are all good"
 
-    return Score(
-        settings,
-        sink,
-        Claims(sink, settings.worker.app_id, worker_id),
+    context = OwnerContext(
+        settings=settings,
+        sink=sink,
+        claims=Claims(sink, settings.worker.app_id, worker_id),
         publish=publish,
         acknowledge=lambda *_: None,
         now_ms=lambda: int(time.time() * 1_000),
     )
+    return Score(context)
 
 
 @click.command(help=(__doc__ or "").partition("\n")[0])

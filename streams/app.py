@@ -22,6 +22,7 @@ from schemas.topics import LABELER_EVIDENCE
 from streams.agents.assignment import Agents
 from streams.agents.labelers import LabelersAgent
 from streams.agents.notify import NotifyAgent
+from streams.agents.owner import OwnerAgent
 from streams.agents.publisher import Publisher
 from streams.agents.rules import RulesFile
 from streams.agents.score import ScoreAgent
@@ -34,7 +35,7 @@ from streams.kafka_admin import TopicStatus, describe, ssl_context
 from streams.labelers import Labelers, labelers_name
 from streams.metrics import METRICS, set_build_info
 from streams.notify import Notify, notify_name
-from streams.owner import FencedError
+from streams.owner import FencedError, OwnerContext
 from streams.reliability_copy import ReliabilityCopy
 from streams.score import Score
 from streams.settings import KafkaSettings, Settings
@@ -136,52 +137,36 @@ class _Worker:
         self._copy = ReliabilityCopy(app_id, _now_ms)
         self._agents = Agents(self._app, health, worker.batch_max_records, [self._copy.report])
         publish = Publisher(self._app, worker.retry_max_seconds).publish
+
+        def context(agent: OwnerAgent[Any], name: str) -> OwnerContext:
+            return OwnerContext(
+                settings=settings,
+                sink=self._sink,
+                claims=Claims(self._sink, name, worker_id),
+                publish=publish,
+                acknowledge=agent.acknowledge,
+                now_ms=_now_ms,
+                on_written=_count_written,
+            )
+
         score = ScoreAgent(self._app, worker, health, self._agents.fail)
         score.owner = Score(
-            settings,
-            self._sink,
-            Claims(self._sink, app_id, worker_id),
-            publish=publish,
-            acknowledge=score.acknowledge,
-            now_ms=_now_ms,
-            on_written=_count_written,
+            context(score, app_id),
             evidence_partitions=next(s.partitions for s in topics if s.topic is LABELER_EVIDENCE),
             tell=self._copy.tell,
             is_at_end=score.is_at_end,
         )
         self._copy.on_record = score.owner.hear
         labelers = LabelersAgent(self._app, worker, health, self._agents.fail)
-        labelers.owner = Labelers(
-            settings,
-            self._sink,
-            Claims(self._sink, labelers_name(settings), worker_id),
-            publish=publish,
-            acknowledge=labelers.acknowledge,
-            now_ms=_now_ms,
-            on_written=_count_written,
-        )
+        labelers.owner = Labelers(context(labelers, labelers_name(settings)))
         notify = NotifyAgent(self._app, worker, health, self._agents.fail)
         notify.owner = Notify(
-            settings,
-            self._sink,
-            Claims(self._sink, notify_name(settings), worker_id),
-            publish=publish,
-            acknowledge=notify.acknowledge,
-            now_ms=_now_ms,
-            on_written=_count_written,
+            context(notify, notify_name(settings)),
             targets=targets_of(settings.notify, _now_ms),
             describe=ExplainedText(ClickHouseCells(settings.clickhouse), settings.notify.page_url),
         )
         watch = WatchAgent(self._app, worker, health, self._agents.fail)
-        watch.owner = Watcher(
-            settings,
-            self._sink,
-            Claims(self._sink, watch_name(settings), worker_id),
-            publish=publish,
-            acknowledge=watch.acknowledge,
-            now_ms=_now_ms,
-            on_written=_count_written,
-        )
+        watch.owner = Watcher(context(watch, watch_name(settings)))
         watch.owner.on_restored = watch.note_restored
         for agent in (score, labelers, watch, notify):
             self._agents.add(agent)

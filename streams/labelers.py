@@ -6,9 +6,8 @@ state, since each source partition sends all that it knows of a labeler, with a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -18,12 +17,11 @@ from schemas.dead_letter import Reason
 from schemas.evidence import EvidenceBatch
 from schemas.times import EARLIEST_YEAR, LATEST_YEAR, to_ms
 from streams.decode import Record, Refusal
-from streams.outcome import Outcome, unread
-from streams.owner import Acknowledge, Owned, Owner, Publish
+from streams.outcome import Outcome
+from streams.owner import Owned, Owner, OwnerContext
 from streams.settings import LABELERS_SUFFIX, Settings
-from streams.sinks.sink import Sink
-from streams.state.claims import Claims
 from streams.state.labelers import LabelerKey, LabelersState
+from streams.topic_pipeline import TopicPipeline
 
 #: No labeler has answered so often; sums of what is larger would leave the range of a float.
 MAX_WEIGHT: Final = 1e15
@@ -32,81 +30,43 @@ _EARLIEST_MS: Final = to_ms(datetime(EARLIEST_YEAR, 1, 1, tzinfo=UTC))
 _LATEST_MS: Final = to_ms(datetime(LATEST_YEAR, 1, 1, tzinfo=UTC))
 
 
-class LabelersPipeline:
-    """Folds evidence of one partition. Owns its state; nobody else changes it."""
+class DecodedEvidence(NamedTuple):
+    """A message of `labeler-evidence`, and the evidence of each of its entries."""
 
-    def __init__(self, state: LabelersState) -> None:
-        self.state = state
+    batch: EvidenceBatch
+    evidence: list[Evidence]
 
-    def process(self, topic: str, records: Sequence[Record]) -> Outcome:
-        """Apply a batch; messages applied before are skipped. Other applications' evidence is passed over.
+    @property
+    def app_id(self) -> str:
+        return self.batch.app_id
 
-        Raises:
-            ValueError: not the topic that LABELERS reads.
-        """
-        outcome = Outcome()
-        position = self.state.position(topic)
-        fresh = unread(records, position.offset)
-        outcome.replayed = len(records) - len(fresh)
-        if not fresh:
-            return outcome
-        for record in fresh:
-            decoded = decode_evidence(record.value)
-            if isinstance(decoded, Refusal):
-                outcome.received += 1
-                outcome.refuse(topic, self.state.partition, record, decoded)
-                continue
-            batch, evidence = decoded
-            if batch.app_id != self.state.app_id:
-                continue
-            outcome.received += 1
-            taken = [
-                self.state.take(
-                    LabelerKey(entry.project_id, entry.task_type, entry.labeler_id),
-                    batch.source_partition,
-                    entry.version,
-                    one,
-                )
-                for entry, one in zip(batch.entries, evidence, strict=True)
-            ]
-            if any(taken):
-                outcome.accepted += 1
-            else:
-                outcome.duplicates += 1
-        position.offset = fresh[-1].offset
-        position.received += outcome.received
-        position.accepted += outcome.accepted
-        position.duplicates += outcome.duplicates
-        position.dead_letters += len(outcome.dead_letters)
-        self.state.moved()
-        return outcome
+
+class LabelersPipeline(TopicPipeline[LabelersState, DecodedEvidence]):
+    """Folds evidence of one partition."""
+
+    def decode(self, value: bytes | None) -> DecodedEvidence | Refusal:
+        return decode_evidence(value)
+
+    def apply(self, message: DecodedEvidence, record: Record, outcome: Outcome) -> bool:
+        """Take every entry; the message is a duplicate if all of them are."""
+        batch, evidence = message
+        taken = [
+            self.state.take(
+                LabelerKey(entry.project_id, entry.task_type, entry.labeler_id),
+                batch.source_partition,
+                entry.version,
+                one,
+            )
+            for entry, one in zip(batch.entries, evidence, strict=True)
+        ]
+        return any(taken)
 
 
 class Labelers(Owner[LabelersPipeline]):
-    """Owner of some partitions of `labeler-evidence`; arguments as of `Owner`."""
+    """Owner of some partitions of `labeler-evidence`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sink: Sink,
-        claims: Claims,
-        *,
-        publish: Publish,
-        acknowledge: Acknowledge,
-        now_ms: Callable[[], int],
-        on_written: Callable[[str, int], object] = lambda table, rows: None,
-    ) -> None:
-        super().__init__(
-            labelers_name(settings),
-            self._make_pipeline,
-            settings,
-            sink,
-            claims,
-            publish=publish,
-            acknowledge=acknowledge,
-            now_ms=now_ms,
-            on_written=on_written,
-        )
+    def __init__(self, context: OwnerContext) -> None:
+        super().__init__(context, labelers_name(context.settings), self._make_pipeline)
 
     def is_due(self, owned: Owned[LabelersPipeline]) -> bool:
         """Also when small changes have waited long enough to be published."""
@@ -125,8 +85,8 @@ def labelers_name(settings: Settings) -> str:
     return settings.worker.app_id + LABELERS_SUFFIX
 
 
-def decode_evidence(value: bytes | None) -> tuple[EvidenceBatch, list[Evidence]] | Refusal:
-    """One message of `labeler-evidence`, and the evidence of each of its entries; or why it is a dead letter."""
+def decode_evidence(value: bytes | None) -> DecodedEvidence | Refusal:
+    """One message of `labeler-evidence`; or why it is a dead letter."""
     if not value:
         return Refusal(Reason.EMPTY, "message has no value")
     try:
@@ -149,7 +109,7 @@ def decode_evidence(value: bytes | None) -> tuple[EvidenceBatch, list[Evidence]]
             return Refusal(Reason.INVALID_FIELD, f"entries.{number}.evidence: {error}"[:_MESSAGE_CHARS])
         except RecursionError:  # JSON may nest deeper than Python recurses when it is to be shown
             return Refusal(Reason.INVALID_FIELD, f"entries.{number}.evidence: nested too deeply")
-    return batch, evidence
+    return DecodedEvidence(batch, evidence)
 
 
 def _checked(evidence: Evidence) -> Evidence:

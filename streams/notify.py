@@ -24,13 +24,12 @@ from streams.delivery.desk import Desk
 from streams.delivery.notes import Notes
 from streams.delivery.target import Target
 from streams.delivery.text import Describe, PlainText
-from streams.outcome import Outcome, unread
-from streams.owner import Acknowledge, FencedError, Owned, Owner, Publish
+from streams.outcome import Outcome
+from streams.owner import FencedError, Owned, Owner, OwnerContext
 from streams.settings import NOTIFY_SUFFIX, Settings
 from streams.sinks.retry import Backoff
-from streams.sinks.sink import Sink
 from streams.state.alerts import AlertsState
-from streams.state.claims import Claims
+from streams.topic_pipeline import TopicPipeline
 
 log = structlog.get_logger()
 
@@ -39,98 +38,61 @@ LOOK_SECONDS: Final = 5.0
 _MESSAGE_CHARS: Final = 300
 
 
-class NotifyPipeline:
-    """Makes alerts of one partition's verdicts. Owns its state; nobody else changes it."""
+class NotifyPipeline(TopicPipeline[AlertsState, Verdicts]):
+    """Makes alerts of one partition's verdicts."""
 
     def __init__(self, state: AlertsState, now_ms: Callable[[], int]) -> None:
-        self.state = state
+        super().__init__(state)
         self._now_ms = now_ms
 
-    def process(self, topic: str, records: Sequence[Record]) -> Outcome:
-        """Apply a batch; messages applied before are skipped. Other applications' verdicts are passed over.
+    def decode(self, value: bytes | None) -> Verdicts | Refusal:
+        return decode_verdicts(value)
 
-        Raises:
-            ValueError: not the topic that NOTIFY reads.
-        """
-        outcome = Outcome()
-        position = self.state.position(topic)
-        fresh = unread(records, position.offset)
-        outcome.replayed = len(records) - len(fresh)
-        if not fresh:
-            return outcome
-        for record in fresh:
-            batch = decode_verdicts(record.value)
-            if isinstance(batch, Refusal):
-                outcome.received += 1
-                outcome.refuse(topic, self.state.partition, record, batch)
-                continue
-            if batch.app_id != self.state.app_id:
-                continue
-            outcome.received += 1
-            outcome.accepted += 1
-            for transition in self.state.take(batch, self._now_ms()):
-                alert = transition.alert
-                log.info(
-                    "alert.changed",
-                    change=transition.change,
-                    alert_id=alert.alert_id,
-                    rule=alert.rule.name,
-                    scope=list(alert.key.scope),
-                    state=alert.state,
-                    held=alert.held,
-                    notice=transition.notice,
-                )
-        position.offset = fresh[-1].offset
-        position.received += outcome.received
-        position.accepted += outcome.accepted
-        position.dead_letters += len(outcome.dead_letters)
-        self.state.moved()
-        return outcome
+    def apply(self, message: Verdicts, record: Record, outcome: Outcome) -> bool:
+        """Let the alerts live on; what changed is in the log."""
+        for transition in self.state.take(message, self._now_ms()):
+            alert = transition.alert
+            log.info(
+                "alert.changed",
+                change=transition.change,
+                alert_id=alert.alert_id,
+                rule=alert.rule.name,
+                scope=list(alert.key.scope),
+                state=alert.state,
+                held=alert.held,
+                notice=transition.notice,
+            )
+        return True
 
 
 class Notify(Owner[NotifyPipeline]):
-    """Owner of `alerts`; arguments as of `Owner`, and:
+    """Owner of `alerts`.
 
     Args:
+        context: what it works with.
         targets: where alerts are sent; none: they are kept in ClickHouse, and that is all.
         describe: finds the words; those of the alert itself if None.
     """
 
     def __init__(
         self,
-        settings: Settings,
-        sink: Sink,
-        claims: Claims,
+        context: OwnerContext,
         *,
-        publish: Publish,
-        acknowledge: Acknowledge,
-        now_ms: Callable[[], int],
-        on_written: Callable[[str, int], object] = lambda table, rows: None,
         targets: Sequence[Target] = (),
         describe: Describe | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(
-            notify_name(settings),
-            self._make_pipeline,
-            settings,
-            sink,
-            claims,
-            publish=publish,
-            acknowledge=acknowledge,
-            now_ms=now_ms,
-            on_written=on_written,
-        )
-        page_url = settings.notify.page_url
+        super().__init__(context, notify_name(context.settings), self._make_pipeline)
+        settings = context.settings.notify
         self._notes = Notes()
         self.desk = Desk(
             targets,
-            describe or PlainText(page_url),
+            describe or PlainText(settings.page_url),
             states=lambda: [owned.pipeline.state for owned in self.partitions.values()],
             look=self._look,
-            now_ms=now_ms,
-            page_url=page_url,
-            backoff=Backoff(1.0, settings.notify.retry_max_seconds),
+            now_ms=self._now_ms,
+            page_url=settings.page_url,
+            backoff=Backoff(1.0, settings.retry_max_seconds),
             jitter=jitter,
         )
 

@@ -85,6 +85,23 @@ class Owned(Generic[P]):
     """Per topic, the last offset read since the last checkpoint began."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerContext:
+    """What an owner works with, whatever it makes of its partitions."""
+
+    settings: Settings
+    sink: Sink
+    """Where rows go and state is read from."""
+    claims: Claims
+    """This worker's claims under the owner's name."""
+    publish: Publish
+    acknowledge: Acknowledge
+    now_ms: Callable[[], int]
+    """The wall clock; used for bookkeeping and for when to tell others, never for results."""
+    on_written: Callable[[str, int], object] = lambda table, rows: None
+    """Told of every table and the rows that ClickHouse has taken."""
+
+
 @dataclass(slots=True)
 class _Write(Generic[P]):
     partition: int
@@ -98,39 +115,21 @@ class Owner(Generic[P]):
     """Owner of some partitions.
 
     Args:
+        context: what it works with.
         name: under which claims are made and state is kept.
         make: an empty pipeline of a partition, to be restored.
-        settings: the worker's settings.
-        sink: where rows go and state is read from.
-        claims: this worker's claims under that name.
-        publish: sends messages and returns when the broker has them.
-        acknowledge: tells the transport that a topic's partition is done up to an offset, of a generation.
-        now_ms: the wall clock; used for bookkeeping and for when to tell others, never for results.
-        on_written: told of every table and the rows that ClickHouse has taken.
     """
 
-    def __init__(
-        self,
-        name: str,
-        make: Callable[[int], P],
-        settings: Settings,
-        sink: Sink,
-        claims: Claims,
-        *,
-        publish: Publish,
-        acknowledge: Acknowledge,
-        now_ms: Callable[[], int],
-        on_written: Callable[[str, int], object] = lambda table, rows: None,
-    ) -> None:
+    def __init__(self, context: OwnerContext, name: str, make: Callable[[int], P]) -> None:
         self._name = name
         self._make = make
-        self._settings = settings
-        self._sink = sink
-        self._claims = claims
-        self._publish = publish
-        self._acknowledge = acknowledge
-        self._now_ms = now_ms
-        self._on_written = on_written
+        self._settings = context.settings
+        self._sink = context.sink
+        self._claims = context.claims
+        self._publish = context.publish
+        self._acknowledge = context.acknowledge
+        self._now_ms = context.now_ms
+        self._on_written = context.on_written
         self._assigning = asyncio.Lock()
         self._checkpointing = asyncio.Lock()
         self._forgotten = 0

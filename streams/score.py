@@ -17,12 +17,9 @@ from schemas.topics import LABELER_EVIDENCE
 from streams.measured import Sender, measurement_messages
 from streams.outbox import Message, evidence_messages
 from streams.outcome import Outcome
-from streams.owner import Acknowledge, FencedError, Owned, Owner, Publish
+from streams.owner import FencedError, Owned, Owner, OwnerContext
 from streams.pipeline import PartitionPipeline
 from streams.reliability_copy import Hear
-from streams.settings import Settings
-from streams.sinks.sink import Sink
-from streams.state.claims import Claims
 from streams.state.partition_state import Changes, PartitionState
 
 __all__ = ["FencedError", "Score"]
@@ -43,38 +40,21 @@ class Score(Owner[PartitionPipeline]):
     """Owner of some source partitions.
 
     Args:
+        context: what it works with.
         evidence_partitions: how many partitions the broker has for what it says about labelers.
         tell: tells partitions that are new here what other source partitions know of labelers.
         is_at_end: whether a partition's topics are read to their ends.
-
-    The others are those of `Owner`.
     """
 
     def __init__(
         self,
-        settings: Settings,
-        sink: Sink,
-        claims: Claims,
+        context: OwnerContext,
         *,
-        publish: Publish,
-        acknowledge: Acknowledge,
-        now_ms: Callable[[], int],
-        on_written: Callable[[str, int], object] = lambda table, rows: None,
         evidence_partitions: int = LABELER_EVIDENCE.partitions,
         tell: Tell = _nothing_known,
         is_at_end: Callable[[int], bool] = lambda partition: False,
     ) -> None:
-        super().__init__(
-            settings.worker.app_id,
-            self._make_pipeline,
-            settings,
-            sink,
-            claims,
-            publish=publish,
-            acknowledge=acknowledge,
-            now_ms=now_ms,
-            on_written=on_written,
-        )
+        super().__init__(context, context.settings.worker.app_id, self._make_pipeline)
         self._evidence_partitions = evidence_partitions
         self._tell = tell
         self._is_at_end = is_at_end

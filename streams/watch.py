@@ -20,14 +20,13 @@ from schemas.topics import ALERTS
 from schemas.verdicts import Verdict, Verdicts
 from streams.decode import Record, Refusal
 from streams.outbox import MAX_MESSAGE_BYTES, Message
-from streams.outcome import EARLIEST_MS, LATEST_MS, Outcome, arrival_ms, unread
-from streams.owner import Acknowledge, Owned, Owner, Publish
+from streams.outcome import EARLIEST_MS, LATEST_MS, Outcome, arrival_ms
+from streams.owner import Owned, Owner, OwnerContext
 from streams.settings import WATCH_SUFFIX, Settings
-from streams.sinks.sink import Sink
-from streams.state.claims import Claims
 from streams.state.watch import WatchState, read_rules
 from streams.thresholds import ThresholdsError
 from streams.thresholds_watch import change_row
+from streams.topic_pipeline import TopicPipeline
 
 #: The only partition of the topic of verdicts: they have one order.
 _PARTITION: Final = 0
@@ -42,43 +41,19 @@ class RulesNews(NamedTuple):
     reason: str = ""
 
 
-class WatchPipeline:
-    """Runs the rules. Owns its state; nobody else changes it."""
+class WatchPipeline(TopicPipeline[WatchState, Measurements | RulesChange]):
+    """Runs the rules."""
 
     def __init__(self, state: WatchState) -> None:
-        self.state = state
+        super().__init__(state)
         self.news: list[RulesNews] = []
         """For the log; whoever reads it empties it."""
 
-    def process(self, topic: str, records: Sequence[Record]) -> Outcome:
-        """Apply a batch; messages applied before are skipped. Other applications' messages are passed over.
+    def decode(self, value: bytes | None) -> Measurements | RulesChange | Refusal:
+        return decode_measurement(value)
 
-        Raises:
-            ValueError: not the topic that WATCH reads.
-        """
-        outcome = Outcome()
-        position = self.state.position(topic)
-        fresh = unread(records, position.offset)
-        outcome.replayed = len(records) - len(fresh)
-        if not fresh:
-            return outcome
-        for record in fresh:
-            message = decode_measurement(record.value)
-            if isinstance(message, Refusal):
-                outcome.received += 1
-                outcome.refuse(topic, self.state.partition, record, message)
-            elif message.app_id == self.state.app_id:
-                outcome.received += 1
-                outcome.accepted += 1
-                self._apply(message, record, outcome)
-        position.offset = fresh[-1].offset
-        position.received += outcome.received
-        position.accepted += outcome.accepted
-        position.dead_letters += len(outcome.dead_letters)
-        self.state.moved()
-        return outcome
-
-    def _apply(self, message: Measurements | RulesChange, record: Record, outcome: Outcome) -> None:
+    def apply(self, message: Measurements | RulesChange, record: Record, outcome: Outcome) -> bool:
+        """Let the rules look, or change them; verdicts wait in the state, rows in the outcome."""
         watch = self.state.watch
         before_ms = watch.clock_ms
         told = self._told_by(message, record, outcome)
@@ -86,6 +61,7 @@ class WatchPipeline:
         outcome.rows["findings"].extend(_findings(told, self.state.partition, record.offset))
         if told or watch.clock_ms // MINUTE_MS > before_ms // MINUTE_MS:
             self.state.messages.extend(verdict_messages(self.state.app_id, before_ms, watch.clock_ms, told))
+        return True
 
     def _told_by(self, message: Measurements | RulesChange, record: Record, outcome: Outcome) -> list[Verdict]:
         if isinstance(message, RulesChange):
@@ -113,31 +89,10 @@ class WatchPipeline:
 
 
 class Watcher(Owner[WatchPipeline]):
-    """Owner of the partition of `measurements`; arguments as of `Owner`."""
+    """Owner of the partition of `measurements`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sink: Sink,
-        claims: Claims,
-        *,
-        publish: Publish,
-        acknowledge: Acknowledge,
-        now_ms: Callable[[], int],
-        on_written: Callable[[str, int], object] = lambda table, rows: None,
-        make_watch: Callable[[], Watch] = Watch,
-    ) -> None:
-        super().__init__(
-            watch_name(settings),
-            self._make_pipeline,
-            settings,
-            sink,
-            claims,
-            publish=publish,
-            acknowledge=acknowledge,
-            now_ms=now_ms,
-            on_written=on_written,
-        )
+    def __init__(self, context: OwnerContext, *, make_watch: Callable[[], Watch] = Watch) -> None:
+        super().__init__(context, watch_name(context.settings), self._make_pipeline)
         self._make_watch = make_watch
         self.on_restored: Callable[[Owned[WatchPipeline]], object] = lambda owned: None
 

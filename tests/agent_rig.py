@@ -11,17 +11,18 @@ from faust.exceptions import ProducerSendError
 
 from streams.agents.assignment import Agents
 from streams.agents.labelers import LabelersAgent
+from streams.agents.owner import OwnerAgent
 from streams.agents.publisher import Publisher
 from streams.agents.score import ScoreAgent
 from streams.health import HealthState
 from streams.labelers import Labelers
 from streams.outbox import Message
+from streams.owner import OwnerContext
 from streams.record_batch import TP
 from streams.score import Score
-from streams.settings import Settings, WorkerSettings
+from streams.settings import WorkerSettings
 from streams.sinks.sink import MemorySink
-from streams.state.claims import Claims
-from tests.builders import NOW_MS
+from tests.builders import owner_context
 
 
 class Producer:
@@ -117,24 +118,13 @@ class Rig:
         self.publish = publisher.publish
         self.agent = ScoreAgent(cast(Any, self.app), settings, self.health, self.agents.fail)
         self.labelers = LabelersAgent(cast(Any, self.app), settings, self.health, self.agents.fail)
-        self.agent.owner = Score(
-            Settings(),
-            self.sink,
-            Claims(self.sink, "labelwatch", "worker-1"),
-            publish=self.publish,
-            acknowledge=self.agent.acknowledge,
-            now_ms=lambda: NOW_MS,
-        )
-        self.labelers.owner = Labelers(
-            Settings(),
-            self.sink,
-            Claims(self.sink, "labelwatch.labelers", "worker-1"),
-            publish=self.publish,
-            acknowledge=self.labelers.acknowledge,
-            now_ms=lambda: NOW_MS,
-        )
+        self.agent.owner = Score(self.context(self.agent, "labelwatch"))
+        self.labelers.owner = Labelers(self.context(self.labelers, "labelwatch.labelers"))
         self.agents.add(self.agent)
         self.agents.add(self.labelers)
+
+    def context(self, agent: OwnerAgent[Any], name: str) -> OwnerContext:
+        return owner_context(self.sink, name, publish=self.publish, acknowledge=agent.acknowledge)
 
     async def assign(self, *partitions: int) -> Any:
         return await self.app.transport.position_provider(tps(*partitions))

@@ -26,10 +26,12 @@ from schemas.times import format_utc, to_ms
 from schemas.topics import ANNOTATIONS
 from streams.decode import Refusal, check_payload
 from streams.outcome import Outcome
+from streams.owner import OwnerContext
 from streams.pipeline import PartitionPipeline, new_beliefs
 from streams.record_batch import RecordBatch
-from streams.settings import PipelineSettings, ProjectSettings, ReliabilitySettings
-from streams.sinks.sink import MemorySink
+from streams.settings import PipelineSettings, ProjectSettings, ReliabilitySettings, Settings
+from streams.sinks.sink import MemorySink, Sink
+from streams.state.claims import Claims
 from streams.state.partition_state import Changes, PartitionState
 
 T = TypeVar("T")
@@ -252,6 +254,15 @@ def outcome_row(task_id: str, confidence: float, *, is_right: bool, **overrides:
         source_partition=0,
         version=1,
     )._replace(**overrides)
+
+
+def owner_context(sink: Sink, name: str = "labelwatch", worker: str = "worker-1", **others: Any) -> OwnerContext:
+    """What an owner works with: as the settings come, at NOW_MS, telling nobody, until told otherwise."""
+    given = {"settings": Settings(), "publish": _tell_nobody, "acknowledge": lambda *_: None, "now_ms": lambda: NOW_MS}
+    return OwnerContext(sink=sink, claims=Claims(sink, name, worker), **given | others)
+
+
+async def _tell_nobody(_messages: object) -> None: ...
 
 
 def finished(coroutine: Coroutine[Any, Any, T]) -> T:

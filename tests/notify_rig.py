@@ -11,8 +11,8 @@ from streams.delivery.target import Target
 from streams.notify import Notify, notify_name
 from streams.settings import NotifySettings, Settings
 from streams.sinks.sink import MemorySink
-from streams.state.claims import Claims
 from tests.alerts import T0
+from tests.builders import owner_context
 
 
 class Rig:
@@ -25,17 +25,16 @@ class Rig:
         self.published: list[Any] = []
         self.acknowledged: list[Any] = []
         settings = Settings(notify=NotifySettings(page_url="https://page/$alert_id"))
-        self.notify = Notify(
-            settings,
+        context = owner_context(
             self.sink,
-            Claims(self.sink, notify_name(settings), more.pop("worker", "worker-1")),
+            notify_name(settings),
+            more.pop("worker", "worker-1"),
+            settings=settings,
             publish=self._publish,
             acknowledge=lambda *args: self.acknowledged.append(args),
             now_ms=lambda: self.now,
-            targets=targets,
-            jitter=lambda: 1.0,
-            **more,
         )
+        self.notify = Notify(context, targets=targets, jitter=lambda: 1.0, **more)
         self._offset = 0
 
     async def _publish(self, messages: Any) -> None:

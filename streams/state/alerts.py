@@ -126,11 +126,7 @@ class AlertsState:
         book: list[tuple[str, str, str]] = []
         deliveries: list[tuple[str, str]] = []
         for row in rows:
-            if CODEC_VERSIONS.get(row.kind) != row.codec_version:
-                raise codecs.UnknownCodecError(
-                    f"state of kind {row.kind!r} of NOTIFY has codec version {row.codec_version}, this worker reads "
-                    f"{CODEC_VERSIONS.get(row.kind, 'no such kind')}: run the version of labelwatch that wrote it"
-                )
+            codecs.check_version(row.kind, row.codec_version, CODEC_VERSIONS, "NOTIFY")
             if row.kind in _BOOK:
                 book.append((row.kind, row.key, row.payload))
             elif row.kind == "delivery":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
@@ -62,19 +63,20 @@ class UnknownCodecError(Exception):
     """Stored state was written by another version of labelwatch; it is not read by guessing."""
 
 
-def check_version(kind: str, version: int) -> None:
-    """Refuse state that this code cannot read.
+def check_version(kind: str, version: int, versions: Mapping[str, int] = CODEC_VERSIONS, agent: str = "SCORE") -> None:
+    """Refuse state that an agent of this version cannot read. SCORE alone reads some older versions, too.
 
     Raises:
         UnknownCodecError: unknown kind or version.
     """
-    if kind in NO_LONGER_KEPT:
+    is_score = agent == "SCORE"
+    if is_score and (kind in NO_LONGER_KEPT or version in READ_AS_WELL.get(kind, ())):
         return
-    known = CODEC_VERSIONS.get(kind)
-    if known != version and version not in READ_AS_WELL.get(kind, ()):
+    if versions.get(kind) != version:
+        whose, or_else = ("", ", or delete the state and read the topic again") if is_score else (f" of {agent}", "")
         raise UnknownCodecError(
-            f"state of kind {kind!r} has codec version {version}, this worker reads {known or 'no such kind'}: "
-            "run the version of labelwatch that wrote it, or delete the state and read the topic again"
+            f"state of kind {kind!r}{whose} has codec version {version}, this worker reads "
+            f"{versions.get(kind, 'no such kind')}: run the version of labelwatch that wrote it{or_else}"
         )
 
 

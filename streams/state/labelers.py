@@ -191,11 +191,7 @@ class LabelersState:
             UnknownCodecError: a row was written by a version of labelwatch that this one cannot read.
         """
         for row in rows:
-            if CODEC_VERSIONS.get(row.kind) != row.codec_version:
-                raise codecs.UnknownCodecError(
-                    f"state of kind {row.kind!r} of LABELERS has codec version {row.codec_version}, this worker reads "
-                    f"{CODEC_VERSIONS.get(row.kind, 'no such kind')}: run the version of labelwatch that wrote it"
-                )
+            codecs.check_version(row.kind, row.codec_version, CODEC_VERSIONS, "LABELERS")
             if row.kind == "position":
                 self._position = codecs.decode_position(row.payload)
                 continue

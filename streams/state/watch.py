@@ -84,11 +84,7 @@ class WatchState:
         """
         held: list[tuple[str, str, str]] = []
         for row in rows:
-            if CODEC_VERSIONS.get(row.kind) != row.codec_version:
-                raise codecs.UnknownCodecError(
-                    f"state of kind {row.kind!r} of WATCH has codec version {row.codec_version}, this worker reads "
-                    f"{CODEC_VERSIONS.get(row.kind, 'no such kind')}: run the version of labelwatch that wrote it"
-                )
+            codecs.check_version(row.kind, row.codec_version, CODEC_VERSIONS, "WATCH")
             if row.kind == "position":
                 self._position = codecs.decode_position(row.payload)
             elif row.kind == "rules":

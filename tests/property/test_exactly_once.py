@@ -20,9 +20,8 @@ from streams.score import FencedError, Score
 from streams.settings import PipelineSettings, Settings
 from streams.sinks.sink import SinkError
 from streams.sinks.tables import identity_of
-from streams.state.claims import Claims
 from streams.state.codecs import decode_position
-from tests.builders import Message, annotation, batch, finished, records, review
+from tests.builders import Message, annotation, batch, finished, owner_context, records, review
 from tests.property.comparable import TABLES, counted, stored
 from tests.property.crashing import CrashError, CrashingSink, Fuse
 
@@ -60,14 +59,15 @@ class Worker:
         self.sink = sink
         self.letters = letters
         self.acknowledged: dict[str, int] = {}
-        self.score = Score(
-            SETTINGS,
+        context = owner_context(
             sink,
-            Claims(sink, SETTINGS.worker.app_id, name),
+            worker=name,
+            settings=SETTINGS,
             publish=self._publish,
             acknowledge=self._acknowledge,
             now_ms=lambda: random.getrandbits(40),  # no result may depend on the wall clock
         )
+        self.score = Score(context)
 
     async def _publish(self, messages: Sequence[outbox.Message]) -> None:
         self.sink.fuse.burn()

@@ -20,10 +20,9 @@ from schemas.verdicts import Verdict, Verdicts
 from streams import outbox
 from streams.pipeline import PartitionPipeline
 from streams.sinks.sink import MemorySink
-from streams.state.claims import Claims
 from streams.watch import Watcher
 from tests import builders
-from tests.builders import annotation, batch, finished, records, review
+from tests.builders import annotation, batch, finished, owner_context, records, review
 from tests.property.crashing import CrashError, CrashingSink, Fuse
 from tests.property.test_exactly_once import SETTINGS, Log, Worker, with_crashes
 from tests.unit.test_watch_pipeline import breach, change
@@ -173,15 +172,16 @@ class WatchWorker:
     def __init__(self, sink: CrashingSink, name: str, verdicts: list[Verdicts]) -> None:
         self.sink = sink
         self.verdicts = verdicts
-        self.watcher = Watcher(
-            SETTINGS,
+        context = owner_context(
             sink,
-            Claims(sink, "labelwatch.watch", name),
+            "labelwatch.watch",
+            name,
+            settings=SETTINGS,
             publish=self._publish,
             acknowledge=lambda *_: sink.fuse.burn(),
             now_ms=lambda: random.getrandbits(40),
-            make_watch=Breaching,
         )
+        self.watcher = Watcher(context, make_watch=Breaching)
 
     async def _publish(self, messages: Sequence[outbox.Message]) -> None:
         for message in messages:

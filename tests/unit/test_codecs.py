@@ -227,3 +227,12 @@ class TestVersions:
     def test_an_unknown_kind_is_refused(self) -> None:
         with pytest.raises(UnknownCodecError, match="kind 'mood' has codec version 1, this worker reads no such kind"):
             codecs.check_version("mood", 1)
+
+    def test_only_score_reads_over_what_it_kept_before(self) -> None:
+        codecs.check_version("coverage", 1)
+        with pytest.raises(UnknownCodecError) as refused:
+            codecs.check_version("coverage", 1, {"position": 1}, "WATCH")
+        assert str(refused.value) == (
+            "state of kind 'coverage' of WATCH has codec version 1, this worker reads no such kind: run the version of "
+            "labelwatch that wrote it"
+        )

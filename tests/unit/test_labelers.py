@@ -68,6 +68,8 @@ class TestEvidence:
         feed(pipeline, evidence_record(evidence(9, 2), offset=1, version=11))
         outcome = feed(pipeline, evidence_record(evidence(1, 1), offset=2, version=9))
         assert (outcome.accepted, outcome.duplicates) == (0, 1)
+        position = pipeline.state.position("labeler-evidence")
+        assert (position.received, position.accepted, position.duplicates) == (3, 2, 1)
         assert latest(pipeline.state.changes(NOW_MS)).labels == 11
 
     def test_of_an_equal_version_the_last_counts(self) -> None:

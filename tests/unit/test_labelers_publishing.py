@@ -11,10 +11,8 @@ from detectors.labeler_speed import SpeedEvidence
 from schemas.reliability import ReliabilityRecord
 from streams.labelers import Labelers, LabelersPipeline
 from streams.outbox import Message
-from streams.settings import Settings
 from streams.sinks.sink import MemorySink
-from streams.state.claims import Claims
-from tests.builders import NOW_MS, START_MS, batch
+from tests.builders import NOW_MS, START_MS, batch, owner_context
 from tests.evidence import evidence, evidence_record, make_labelers, record_of
 
 TOPIC = "labeler-evidence"
@@ -121,14 +119,7 @@ class TestOwner:
         async def publish(messages: Sequence[Message]) -> None:
             sent.extend(messages)
 
-        labelers = Labelers(
-            Settings(),
-            sink,
-            Claims(sink, "labelwatch.labelers", "worker-1"),
-            publish=publish,
-            acknowledge=lambda *_: None,
-            now_ms=lambda: now_ms,
-        )
+        labelers = Labelers(owner_context(sink, "labelwatch.labelers", publish=publish, now_ms=lambda: now_ms))
         await labelers.assign([0], 1)
         for offset, right in enumerate((80.0, 80.1)):
             labelers.process(batch([evidence_record(evidence(right, 20), offset=offset, version=offset)], topic=TOPIC))

@@ -17,7 +17,7 @@ from streams.score import Score
 from streams.settings import PipelineSettings, Settings
 from streams.sinks.sink import MemorySink, SinkError
 from streams.state.claims import Claims
-from tests.builders import NOW_MS, annotation, batch, records, review
+from tests.builders import NOW_MS, annotation, batch, owner_context, records, review
 
 
 class Rig:
@@ -37,14 +37,14 @@ class Rig:
                 await super().write(rows)
 
         self.sink = sink or NotingSink()
-        self.score = Score(
-            settings or Settings(),
+        context = owner_context(
             self.sink,
-            Claims(self.sink, "labelwatch", "worker-1"),
+            settings=settings or Settings(),
             publish=self._publish,
             acknowledge=lambda *position: self.did.append(position),
             now_ms=lambda: self.now_ms,
         )
+        self.score = Score(context)
 
     def note(self, what: str) -> None:
         if what == self.fail_at:

@@ -16,8 +16,7 @@ from streams.reliability_copy import Hear, ReliabilityCopy
 from streams.score import Score
 from streams.settings import ProjectSettings, ReliabilitySettings, Settings
 from streams.sinks.sink import MemorySink
-from streams.state.claims import Claims
-from tests.builders import NOW_MS, START_MS, annotation, batch, records, review
+from tests.builders import NOW_MS, START_MS, annotation, batch, owner_context, records, review
 from tests.evidence import evidence, record
 
 SPACE = LabelSpace("animals", "image_class")
@@ -28,15 +27,8 @@ class Rig:
         self.sent: list[Message] = []
         self.stored_when_sent: list[int] = []
         self.sink = sink or MemorySink()
-        self.score = Score(
-            settings or Settings(),
-            self.sink,
-            Claims(self.sink, "labelwatch", "worker-1"),
-            publish=self._publish,
-            acknowledge=lambda *_: None,
-            now_ms=lambda: NOW_MS,
-            **options,
-        )
+        context = owner_context(self.sink, settings=settings or Settings(), publish=self._publish)
+        self.score = Score(context, **options)
 
     async def _publish(self, messages: Sequence[Message]) -> None:
         self.sent.extend(messages)

@@ -10,10 +10,9 @@ from streams.outbox import Message
 from streams.score import HEARTBEAT_MS, Score
 from streams.settings import Settings
 from streams.sinks.sink import MemorySink
-from streams.state.claims import Claims
 from tests.agent_rig import Rig as AgentRig
 from tests.agent_rig import Stream
-from tests.builders import NOW_MS, START_MS, annotation, batch, finished, records, review
+from tests.builders import NOW_MS, START_MS, annotation, batch, finished, owner_context, records, review
 
 IDLE_MS = int(Settings().pipeline.idle_partition_seconds * 1_000)
 
@@ -25,16 +24,8 @@ class Rig:
         self.now_ms = NOW_MS
         self.at_end: set[int] = set()
         self.sent: list[Message] = []
-        sink = MemorySink()
-        self.score = Score(
-            Settings(),
-            sink,
-            Claims(sink, "labelwatch", "worker-1"),
-            publish=self._publish,
-            acknowledge=lambda *_: None,
-            now_ms=lambda: self.now_ms,
-            is_at_end=lambda partition: partition in self.at_end,
-        )
+        context = owner_context(MemorySink(), publish=self._publish, now_ms=lambda: self.now_ms)
+        self.score = Score(context, is_at_end=lambda partition: partition in self.at_end)
         finished(self.score.assign([0, 1], 1))
 
     async def _publish(self, messages: Sequence[Message]) -> None:

@@ -8,8 +8,7 @@ from schemas.rows import SourceProgressRow
 from streams.score import Score
 from streams.settings import Settings
 from streams.sinks.sink import MemorySink
-from streams.state.claims import Claims
-from tests.builders import annotation, batch, finished, records
+from tests.builders import annotation, batch, finished, owner_context, records
 
 IDLE_MS = int(Settings().pipeline.idle_partition_seconds * 1_000)
 
@@ -21,12 +20,8 @@ class Clock:
         return self.now_ms
 
 
-async def _publish(_letters: object) -> None: ...
-
-
 def _score(sink: MemorySink, clock: Clock) -> Score:
-    claims = Claims(sink, "labelwatch", "worker-1")
-    return Score(Settings(), sink, claims, publish=_publish, acknowledge=lambda *_: None, now_ms=clock)
+    return Score(owner_context(sink, now_ms=clock))
 
 
 def _progress(sink: MemorySink) -> SourceProgressRow:

@@ -24,7 +24,6 @@ from streams.outbox import Message
 from streams.record_batch import TP
 from streams.settings import RulesSettings, Settings, WorkerSettings
 from streams.sinks.sink import MemorySink
-from streams.state.claims import Claims
 from streams.state.watch import read_rules
 from streams.thresholds import ThresholdsError, shipped
 from streams.thresholds_watch import ThresholdsWatch, as_stored, change_row
@@ -55,15 +54,7 @@ class WatchRig(Rig):
     def __init__(self, watch: type[Watch] = Watch) -> None:
         super().__init__()
         self.watch = WatchAgent(cast(Any, self.app), WorkerSettings(), self.health, self.agents.fail)
-        self.watch.owner = Watcher(
-            Settings(),
-            self.sink,
-            Claims(self.sink, "labelwatch.watch", "worker-1"),
-            publish=self.publish,
-            acknowledge=self.watch.acknowledge,
-            now_ms=lambda: NOW_MS,
-            make_watch=watch,
-        )
+        self.watch.owner = Watcher(self.context(self.watch, "labelwatch.watch"), make_watch=watch)
         self.watch.owner.on_restored = self.watch.note_restored
         self.agents.add(self.watch)
 
