@@ -53,6 +53,8 @@ class Metric:
     """Columns of the volumes (`Volumes`) that hold how many were counted, and how many of them are 1."""
     spread: float = 1.0
     """How many times as much as counts of independent answers those of a scope vary while all is well."""
+    pooled_spread: float | None = None
+    """The same of scopes of several labelers, where it is another: who is at work changes."""
     is_promised: bool = False
     """The level is what is promised, whatever was measured: nobody learns a better one and complains of its loss."""
 
@@ -60,6 +62,10 @@ class Metric:
     def suits(self) -> tuple[MethodName, ...]:
         """Methods that a rule may use, the best one first."""
         return self.methods or METHODS[self.law]
+
+    def spread_of(self, scope: Kind) -> float:
+        """The spread in scopes of a kind."""
+        return self.spread if scope == "labeler" or self.pooled_spread is None else self.pooled_spread
 
 
 def _answers(
@@ -73,11 +79,12 @@ def _answers(
     *,
     scopes: tuple[Kind, ...] = KINDS,
     spread: float = 1.0,
+    pooled_spread: float | None = None,
     is_promised: bool = False,
 ) -> Metric:
     return Metric(
         name, "share", 0.0, 1.0, "answers", "answers", bad, counted, smallest_drop, level, meaning, scopes, (), columns,
-        spread, is_promised,
+        spread, pooled_spread, is_promised,
     )  # fmt: skip
 
 
@@ -85,7 +92,7 @@ _ALL: Final = (
     _answers(
         "gold_accuracy", "down", "golds", 0.92, 0.1,
         "Share of answers to gold tasks that are the known one.",
-        ("golds", "golds_right"),
+        ("golds", "golds_right"), pooled_spread=1.25,
     ),
     _answers(
         "consensus_agreement", "down", "answers", 0.85, 0.1,
@@ -110,7 +117,7 @@ _ALL: Final = (
     _answers(
         "reviewer_reject_rate", "up", "reviews", 0.08, 0.1,
         "Share of reviews that reject the answer.",
-        ("reviews", "rejected"),
+        ("reviews", "rejected"), pooled_spread=1.25,
     ),
     Metric(
         "aht_seconds", "seconds", 0.0, math.inf, "hours", "numbers", "both", "hours", None, None,
@@ -190,10 +197,12 @@ def _range(metric: Metric) -> str:
 
 def _spreads() -> list[str]:
     named = ", ".join(f"`{metric.name}` {metric.spread:g}" for metric in METRICS.values() if metric.spread > 1.0)
+    pooled = ", ".join(f"`{one.name}` {one.pooled_spread:g}" for one in METRICS.values() if one.pooled_spread)
     return [
         "- **Spread**: how many times as much as counts of independent answers those of an hour vary while all is",
         "  well, since crews, peers and tasks change and a page's answers have one pace:",
-        f"  {named}, others 1.",
+        f"  {named};",
+        f"  of several labelers together, of whom now these and now those are at work, {pooled}; others 1.",
         "  E-processes ask for as many times the evidence.",
     ]
 

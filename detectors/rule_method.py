@@ -111,7 +111,7 @@ def detecting(
     Raises:
         CannotPlanError: its method is not calibrated for such a budget and volume.
 
-    >>> rule = Rule.model_validate({"name": "gold", "metric": "gold_accuracy", "level": 0.92})
+    >>> rule = Rule.model_validate({"name": "gold", "metric": "gold_accuracy", "scope": "labeler", "level": 0.92})
     >>> found, = detecting(rule, 6_700, np.random.default_rng(1))
     >>> found.method.threshold, found.arl
     (4310.0, 6700.0)
@@ -138,7 +138,7 @@ def _one(
         run_length = _fixed_arl(rule, direction, level.value) if level and is_counted else None
         return Detecting(FixedThreshold(rule.limit, rule.min_count, direction), direction, run_length)
     method = _method(rule, direction, arl, level, generator)
-    return Detecting(_allowing(method, METRICS[rule.metric].spread), direction, arl)
+    return Detecting(_allowing(method, METRICS[rule.metric].spread_of(rule.scope.kind)), direction, arl)
 
 
 def _allowing(method: Method, spread: float) -> Method:
@@ -209,11 +209,11 @@ def expected_delay(rule: Rule, found: Detecting, generator: np.random.Generator,
     Before the drop a labeler has 300 values, other scopes 1,500, each 0 or 1; other scores of the same mean vary less,
     and are seen sooner.
 
-    >>> rule = Rule.model_validate({"name": "gold", "metric": "gold_accuracy", "level": 0.92, "smallest_drop": 0.12})
-    >>> generator = np.random.default_rng(1)
+    >>> said = {"name": "gold", "metric": "gold_accuracy", "scope": "labeler", "level": 0.92, "smallest_drop": 0.12}
+    >>> rule, generator = Rule.model_validate(said), np.random.default_rng(1)
     >>> found, = detecting(rule, 6_700, generator)
     >>> expected_delay(rule, found, generator, Level(0.92, True))
-    Delay(median=55.0, most=124.0)
+    Delay(median=59.0, most=132.0)
     """
     drop = smallest_drop(rule)
     is_counted = METRICS[rule.metric].law == "answers"

@@ -27,7 +27,7 @@ from schemas.thresholds import Rule
 
 
 def rule(**said: Any) -> Rule:
-    return Rule.model_validate({"name": "a", "metric": "gold_accuracy", **said})
+    return Rule.model_validate({"name": "a", "metric": "gold_accuracy", "scope": "labeler", **said})
 
 
 def made(of: Rule, per_week: float = 7_000, **more: Any) -> Any:
@@ -130,18 +130,21 @@ def test_levels_are_stated_or_measured_or_usual() -> None:
 
 @pytest.mark.parametrize("method", ["e_sr", "e_sr_guaranteed", "e_cusum"])
 def test_metrics_whose_counts_vary_more_ask_for_more_evidence(method: str) -> None:
-    def threshold(metric: str) -> float:
-        said = {"name": "a", "metric": metric, "method": method, "level": 0.85, "smallest_drop": 0.1}
+    def threshold(metric: str, scope: str) -> float:
+        said = {"name": "a", "metric": metric, "scope": scope, "method": method, "level": 0.85, "smallest_drop": 0.1}
         (found,) = detecting(Rule.model_validate(said), 5_000, np.random.default_rng(1))
         assert isinstance(found.method, EProcess)
         assert found.arl == 5_000, "the promise is the same"
         return found.method.threshold
 
     spread = METRICS["consensus_agreement"].spread
+    one = math.log(threshold("gold_accuracy", "labeler"))
     assert spread > METRICS["gold_accuracy"].spread == 1.0
-    assert math.log(threshold("consensus_agreement")) == pytest.approx(
-        spread * math.log(threshold("gold_accuracy")), 1e-3
-    )
+    assert math.log(threshold("consensus_agreement", "labeler")) == pytest.approx(spread * one, 1e-3)
+    assert math.log(threshold("consensus_agreement", "vendor")) == pytest.approx(spread * one, 1e-3)
+    of_several = METRICS["gold_accuracy"].pooled_spread
+    assert of_several is not None
+    assert math.log(threshold("gold_accuracy", "vendor")) == pytest.approx(of_several * one, 1e-3)
 
 
 def test_a_larger_drop_is_seen_sooner() -> None:
