@@ -14,7 +14,7 @@ from tests.integration.deployment import PART_OF_DAY, VIEWS, Deployment, content
 pytestmark = pytest.mark.integration
 
 #: Small batches: the backlog lasts until the second worker has its share.
-SLOWLY = {"LABELWATCH_WORKER__BATCH_MAX_RECORDS": "2", "LABELWATCH_WORKER__CHECKPOINT_EVENTS": "100"}
+SLOWLY = {"LABELWATCH_WORKER__BATCH_MAX_RECORDS": "2", "LABELWATCH_WORKER__CHECKPOINT_EVENTS": "500"}
 
 
 @pytest.fixture(scope="module")
