@@ -7,6 +7,9 @@ on each public set with handling times the flags of forecasts pass in their true
 labelers. *Ratio*: variance of the share in blocks (50 flags of a set, 20 of a labeler) over that of independent ones.
 *Alarms*: of the shipped rule's detector with the registry's spread, and with none, at one false alarm in a million
 values; the sets have no incidents that anybody wrote down, but crowds change in them, too.
+
+Gold: right answers of a set whose labelers' answers stand together, in the file's order and in random order. There is
+no clock, and so no alarms are counted.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks import truth
 from benchmarks.handling_time import DATA_VARIABLE, REPO, SETS
 from detectors.change.e_process import EProcess
 from detectors.expected_time import Timing, Work
@@ -37,6 +41,8 @@ from streams.sources.source import SourceError
 ARL: Final = 1_000_000.0
 POOLED_BLOCK: Final = 50
 LABELER_BLOCK: Final = 20
+#: Sets in whose files four answers of five are followed by one of the same labeler.
+LABELERS_TOGETHER: Final = ("ZenCrowd_us", "ZenCrowd_in")
 #: Smallest drops of the shipped rules; too slow is taken as too fast is.
 DROPS: Final[dict[MetricName, float]] = {"interval_coverage_90": 0.1, "too_fast_share": 0.3, "too_slow_share": 0.3}
 
@@ -52,8 +58,8 @@ class Row:
     values: int
     ratio: float | None
     """None where nobody gave two blocks."""
-    alarms: int
-    alarms_without_spread: int
+    alarms: int | None = None
+    alarms_without_spread: int | None = None
 
 
 def flags_of(metric: MetricName, works: Sequence[Work], timings: Sequence[Timing]) -> list[list[bool]]:
@@ -116,7 +122,20 @@ def rows(data: Path, *, quiet: bool) -> list[Row]:
             counts = [alarms(metric, streams, spread) for spread in (METRICS[metric].spread, 1.0)]
             values = sum(map(len, streams))
             made.append(Row(metric, name, len(streams), values, ratio and round(ratio, 2), *counts))
-    return sorted(made, key=lambda row: row.metric)
+    return [*gold_rows(data), *sorted(made, key=lambda row: row.metric)]
+
+
+def gold_rows(data: Path) -> list[Row]:
+    """How much the share of right answers of all labelers varies because now these and now those are at work."""
+    made = []
+    for name in LABELERS_TOGETHER:
+        found = truth.SETS[name](data)
+        right = [given.label == found.truth[given.task_id] for given in found.labels if given.task_id in found.truth]
+        shuffled = list(np.random.default_rng(0).permutation(right))
+        for order, stream in (("file order", right), ("random order", shuffled)):
+            ratio = variance_ratio([stream], POOLED_BLOCK)
+            made.append(Row("gold_accuracy", f"{name}, {order}", 1, len(stream), ratio and round(ratio, 2)))
+    return made
 
 
 @click.command(help=__doc__)
@@ -139,7 +158,7 @@ def main(data: Path | None, as_json: bool) -> None:
         ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
         table.add_row(
             row.metric, row.set, f"{row.streams:,}", f"{row.values:,}", ratio,
-            str(row.alarms), str(row.alarms_without_spread),
+            *("-" if count is None else str(count) for count in (row.alarms, row.alarms_without_spread)),
         )  # fmt: skip
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
