@@ -19,6 +19,8 @@ from schemas.verdicts import VerdictScope
 
 #: Hourly metrics are known an hour late, golds of a task come in over half an hour, and rules may wait (``for``).
 GRACE_MS: Final = 2 * 3_600_000
+#: Reviews are of answers given hours before: so long after an incident they may still tell of it first.
+LATE_BY_NATURE_MS: Final[Mapping[MetricName, int]] = {"reviewer_reject_rate": 12 * 3_600_000}
 
 _QUALITY: Final[frozenset[MetricName]] = frozenset(
     {
@@ -86,7 +88,7 @@ def match(
     Args:
         alerts: in any order.
         incidents: in any order.
-        grace_ms: how long after its end an alert may still be about an incident.
+        grace_ms: how long after its end an alert may still be about an incident; of reviews twelve hours at least.
         segments: those that there are. Then a project and a vendor have work in common only if the vendor works on it.
 
     >>> truth = Incident(start="2026-01-09T06:00:00Z", end="2026-01-09T10:00:00Z", kind="vendor", vendor_id="acme")
@@ -118,6 +120,7 @@ def belongs(
     alert: Fired, incident: Incident, grace_ms: int = GRACE_MS, segments: Collection[Segment] | None = None
 ) -> bool:
     """Whether an alert is about an incident; see `match`."""
+    grace_ms = max(grace_ms, LATE_BY_NATURE_MS.get(alert.metric, 0))
     if not to_ms(incident.start) <= alert.at_ms <= to_ms(incident.end) + grace_ms:
         return False
     shown_by = SHOWN_BY.get(incident.kind)

@@ -24,6 +24,8 @@ from schemas.verdicts import Figures, VerdictKind
 
 #: Scopes that are found together need the less evidence each, the more they are; at most so many are looked at.
 MOST_TOGETHER: Final = 100
+#: And only those of which something came within so long: what spoke against the others is no news, and may be over.
+FRESH_MS: Final = 3_600_000
 #: A scope that has said nothing for so long is forgotten.
 DAY_MS: Final = 86_400_000
 FORGET_MS: Final = 35 * DAY_MS
@@ -277,7 +279,12 @@ class RuleWatch:
             self._near.pop(key, None)
             return
         self._near[key] = statistic
-        near = sorted((one, value) for one, value in self._near.items() if one[1] == number)
+        since_ms = now_ms - FRESH_MS
+        near = sorted(
+            (one, value)
+            for one, value in self._near.items()
+            if one[1] == number and self.scopes[one[0]].heard_ms >= since_ms
+        )
         if len(near) < 2 or sum(value for _, value in near) < threshold:
             return
         values = [value for _, value in near]

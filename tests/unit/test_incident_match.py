@@ -62,6 +62,11 @@ def test_only_from_the_start_until_grace_is_over(at_ms: int, is_about: bool) -> 
     assert belongs(fired(scope("all"), at_ms), SOME) is is_about
 
 
+@pytest.mark.parametrize(("hours", "is_about"), [(12, True), (13, False)])
+def test_reviews_may_come_later(hours: int, is_about: bool) -> None:
+    assert belongs(fired(scope("all"), END + hours * 3_600_000, metric="reviewer_reject_rate"), SOME) is is_about
+
+
 def test_a_metric_that_cannot_show_it_is_about_something_else() -> None:
     everything = scope("all")
     assert not belongs(fired(everything, metric="volume"), SOME)

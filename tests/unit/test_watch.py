@@ -96,6 +96,24 @@ class TestBreach:
 
         assert first(fallen=10) < first(fallen=1)
 
+    @pytest.mark.parametrize("hours", [0, 2])
+    def test_not_with_those_of_whom_nothing_came_for_long(self, hours: int) -> None:
+        """Their evidence counts again with their next answer."""
+
+        def fall(labeler: str, minute: int) -> list[Answer]:
+            rights = [number % 12 != 0 for number in range(120)] + [number % 3 != 0 for number in range(120)]
+            return [
+                answer(1_000 * minute + number, minute=minute + number / 1_000, labeler_id=labeler, gold_correct=right)
+                for number, right in enumerate(rights)
+            ]
+
+        alone = watching(rule())
+        enough = next(number for number, one in enumerate(fall("ann", 0)) if told(alone, [one]))
+        watch = watching(rule())
+        assert told(watch, fall("ann", 0)[: enough - 2]) == [], "it ends with a wrong one, and nearly enough"
+        said = told(watch, fall("bob", 3 + 60 * hours))
+        assert {one.scope.labeler_id for one in said} == ({"bob"} if hours else {"ann", "bob"})
+
 
 class TestEnd:
     def test_recovers_when_it_is_back_for_long_enough(self) -> None:
