@@ -27,15 +27,16 @@ End = Literal["recovered", "withdrawn", "new_level"]
 class Breach:
     """A change that was found in one scope, and what has been seen since.
 
-    Shares are watched by the likelihood ratio of the level before against the smallest drop from it (A. Wald,
-    *Sequential tests of statistical hypotheses*, 1945): when it speaks for the drop, the breach lasts, and the watch
-    begins anew. Other numbers are back when their mean is nearer to the level before than to the one that was found.
+    Shares are watched by the likelihood ratio of the level before against the one that was found, or one between them
+    (`_lasting`; A. Wald, *Sequential tests of statistical hypotheses*, 1945): when it speaks for the drop, the breach
+    lasts, and the watch begins anew. Other numbers are back when their mean is nearer to the level before than to the
+    one that was found.
 
     >>> finding = Finding(0, "down", 4_300.0, 4_270.0, 0.92, 0.70, since_ms=-60_000, answers=40)
     >>> breach = Breach.of(finding, drop=0.1, resolve_after_ms=1_800_000)
     >>> ends = [breach.see(minute % 12 != 0, 60_000 * minute) for minute in range(1, 120)]
     >>> ends.index("recovered")
-    58
+    29
     """
 
     direction: Literal["down", "up"]
@@ -128,14 +129,23 @@ class Breach:
 
     def _see_share(self, value: float, now_ms: int) -> bool | None:
         """Whether all is well; None while it is not known."""
-        assert self.drop is not None
-        fallen = self.baseline - self.drop if self.direction == "down" else self.baseline + self.drop
-        before, after = _inside(self.baseline), _inside(fallen)
+        before, after = _inside(self.baseline), _inside(self._lasting())
         self.evidence += value * math.log(before / after) + (1.0 - value) * math.log((1.0 - before) / (1.0 - after))
         if self.evidence <= -SURE:
             return False
         self.evidence = min(self.evidence, MOST)
         return True if self.evidence >= SURE and now_ms - self.well_since_ms >= self.resolve_after_ms else None
+
+    def _lasting(self) -> float:
+        """The level that values are held against while they may be well.
+
+        The smallest drop itself takes three times as many values to rule out as twice of it, in which time the next
+        thing goes wrong. So what was found to be deeper is held against twice the smallest drop: half way to there,
+        where a level seems neither well nor bad, is nearly the smallest drop.
+        """
+        assert self.drop is not None
+        drop = max(self.drop, min(abs(self.baseline - self.level), 2.0 * self.drop))
+        return self.baseline - drop if self.direction == "down" else self.baseline + drop
 
     def _see_number(self, value: float, now_ms: int) -> bool | None:
         self.evidence += value
