@@ -14,6 +14,7 @@ T0 = 1_767_600_000_000
 """2026-01-05 08:00 UTC, a Monday."""
 MINUTE = 60_000
 HOUR = 60 * MINUTE
+DAY = 24 * HOUR
 _FIELDS = {"project_id": "captions", "task_type": "image", "vendor_id": "acme", "labeler_id": "ana"}
 
 

@@ -10,6 +10,8 @@ from schemas.thresholds import Severity
 from schemas.verdicts import VerdictScope
 
 _BREADTH: Final[dict[str, int]] = {"labeler": 0, "segment": 1, "vendor": 2, "project": 2, "task_type": 2, "all": 3}
+#: Who works at another hour of the day is heard by then. What changes later is news, whatever fires by now.
+NEWS_MS: Final = 24 * 3_600_000
 _RANK: Final[dict[Severity, int]] = {"info": 0, "warning": 1, "critical": 2}
 
 
@@ -58,12 +60,16 @@ def speaks_of_peers(first: Alert, later: Alert) -> bool:
 def inhibits(broad: Alert, narrow: Alert) -> bool:
     """Whether people need not hear of ``narrow`` while ``broad`` fires: the same kind of trouble, at least as severe.
 
-    One that quiet hours hold back, or that waits to be confirmed, inhibits nothing: nobody would be told at all.
+    One that quiet hours hold back, or that waits to be confirmed, inhibits nothing: nobody would be told at all. Nor
+    does one that fired a day before the narrow change began: a project may seem bad for long after an incident, while
+    little comes of it, and people would not hear of the next one.
     """
+    began_ms = narrow.began_ms if narrow.figures is None else narrow.figures.since_ms
     return (
         broad.state == "firing"
         and broad.held not in ("quiet", "unconfirmed")
         and broad.family == narrow.family
         and _RANK[broad.rule.severity] >= _RANK[narrow.rule.severity]
+        and began_ms - (broad.fired_ms or 0) < NEWS_MS
         and (is_broader(broad.scope, narrow.scope) or speaks_of_peers(broad, narrow))
     )

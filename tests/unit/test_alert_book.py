@@ -15,9 +15,7 @@ from detectors.metrics_registry import METRICS
 from schemas.schedule import Schedule
 from schemas.thresholds import Rule
 from schemas.verdicts import Verdict, VerdictKind, Verdicts
-from tests.alerts import HOUR, MINUTE, T0, batch, rule, scope, verdict
-
-DAY = 24 * HOUR
+from tests.alerts import DAY, HOUR, MINUTE, T0, batch, figures, rule, scope, verdict
 
 
 class Story:
@@ -355,6 +353,14 @@ class TestInhibition:
         story.say("breach", T0, **{"of": self.VENDOR, **broad})
         (narrow,) = story.say("breach", T0 + MINUTE, self.LABELER, scope("labeler"))
         assert (narrow.alert.held == "inhibited") is inhibited
+
+    @pytest.mark.parametrize(("later", "inhibited"), [(DAY - 1, True), (DAY, False)])
+    def test_a_change_that_begins_a_day_later_is_news(self, later: int, inhibited: bool) -> None:
+        story, told = Story(), verdict(2, "breach", T0 + 2 * DAY, self.LABELER, scope("labeler"))
+        story.say("breach", T0, self.VENDOR)
+        story.book.take(batch(told.model_copy(update={"figures": figures(since_ms=T0 + later)})))
+        (narrow,) = (one for one in story.book.open if one.scope.kind == "labeler")
+        assert (narrow.held == "inhibited") is inhibited
 
     def test_where_a_field_is_not_known_nobody_is(self) -> None:
         assert not is_broader(scope("all", 'task_type = "image"'), scope("vendor"))
