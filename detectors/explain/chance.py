@@ -88,13 +88,18 @@ class Tally:
     def against(self, other: Tally) -> float:
         """Nats for "nothing changed here" against "it changed as much as there".
 
-        >>> there, here, few = Tally(), Tally(), Tally()
+        >>> there, here, few, none = Tally(), Tally(), Tally(), Tally()
         >>> there.add_events(64, 800, 208, 800)  # from 8 % to 26 %
         >>> here.add_events(32, 400, 7, 80)
         >>> few.add_events(32, 400, 1, 8)
-        >>> round(here.against(there), 1), round(few.against(there), 1)
-        (4.1, 0.2)
+        >>> none.add_events(0, 400, 0, 80)
+        >>> round(here.against(there), 1), round(few.against(there), 1), round(none.against(there), 1)
+        (4.1, 0.2, 15.9)
         """
+        if other.events and self.expected < 1.0:  # odds of next to nothing would stay so: as many more of the answers
+            right, more = self.answers - self.observed, min(max(other.change, 0.0), 0.99)
+            before = max(self.expected, 1e-9) / self.answers if self.answers else 1.0
+            return -right * math.log1p(-more) - self.observed * math.log1p(more / before)
         if self.events <= 1e-9:
             moved = other.change * self.information
             return moved * (moved / 2 - self.excess) / self.variance if self.variance > 1e-9 else 0.0

@@ -211,7 +211,8 @@ def _mix_alone(cells: Cells) -> tuple[float, float]:
 def _cause(found: list[Candidate], change: float, mix: float, error: float) -> Cause:
     mix_share = mix / change if change else 0.0
     best = next((one for one in found if one.is_known), None)
-    if mix_share > 0.5 and abs(mix) > ERRORS * error and (best is None or best.share < mix_share):
+    is_rest_less = 2 * best.share < mix_share if best else not found
+    if mix_share > 0.5 and abs(mix) > ERRORS * error and is_rest_less:
         return Cause(Verdict.MIX, (), False, mix_share, best.nats if best else 0.0, 0.0, None)
     if best is None:
         return Cause(Verdict.UNCLEAR, (), False, 0.0, 0.0, 0.0, None)

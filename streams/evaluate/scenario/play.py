@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
@@ -16,6 +16,7 @@ from detectors.explain import Named
 from detectors.incident_match import GRACE_MS, Fired, belongs, holds, match
 from detectors.watch.watch import Watch
 from schemas.incident import Incident
+from schemas.measurements import Segment
 from schemas.scenario import OF_LABELERS, Scenario
 from schemas.thresholds import Rule
 from schemas.times import to_ms
@@ -158,11 +159,7 @@ def _judged(run: Run, messages: list[list[Told]], problems: dict[str, str]) -> P
         position: [number for number, positions in enumerate(matched.of_incident) if position in positions]
         for position in range(len(told))
     }
-    main: dict[int, int] = {}
-    for position, numbers in of_alert.items():
-        lost = {number: lost_of(told[position], number, run) for number in numbers}
-        if any(lost.values()) or len(numbers) == 1:
-            main[position] = max(numbers, key=lambda number: lost[number])
+    main = {position: _main(told[position], numbers, run, segments) for position, numbers in of_alert.items() if numbers}
     found = tuple(
         Found(
             true,
@@ -182,6 +179,19 @@ def _judged(run: Run, messages: list[list[Told]], problems: dict[str, str]) -> P
         )
     )
     return Played(run.seed, run.weeks, run.answers, found, false, stale, problems)
+
+
+def _main(told: Told, numbers: Sequence[int], run: Run, segments: Collection[Segment]) -> int | None:
+    """Which incident an alert of several speaks of: that which cost its scope most. It may be one that is long over."""
+    lost = {
+        number: lost_of(told, number, run)
+        for number, true in enumerate(run.incidents)
+        if number in numbers
+        or belongs(told.fired._replace(at_ms=to_ms(true.incident.start)), true.incident, GRACE_MS, segments)
+    }
+    if not any(lost.values()) and len(numbers) > 1:
+        return None
+    return max(lost, key=lambda number: (lost[number], number in numbers))
 
 
 def _own(messages: list[list[Told]], true: TrueIncident) -> tuple[Told, ...]:
