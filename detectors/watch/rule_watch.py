@@ -235,9 +235,9 @@ class RuleWatch:
         return [Said(end, scope, self._figures(breach))]
 
     def _is_worth(self, found: Finding) -> bool:
-        """Whether a change is half as large as must be found. Of what hardly ever goes wrong, e-processes also find
-        changes that nobody wants to hear of, or none: so often as the budget allows."""
-        return self._breach_drop is None or abs(found.level - found.baseline) >= self._breach_drop / 2.0
+        """Whether a change is three quarters of what must be found. Of much, or of what hardly ever goes wrong,
+        e-processes also find changes that nobody wants to hear of: who is at work at night is a little worse."""
+        return self._breach_drop is None or abs(found.level - found.baseline) >= 0.75 * self._breach_drop
 
     def _begin(self, scope: ScopeState, found: Finding) -> Said:
         scope.breach = Breach.of(
