@@ -194,9 +194,7 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
         if one.share >= MIN_SHARE
         and (one.scope.verdict is not Verdict.LABELERS or one.nats >= whole or not _others_too(one, tallies, price))
     ]
-    found = [
-        one._replace(is_known=_are_well(one, tallies)) if one.scope.verdict is Verdict.LABELERS else one for one in found
-    ]
+    found = [one._replace(is_known=one.is_known and _others_are_well(one, tallies)) for one in found]
     # Where the others were heard, and are well, it is not everyone.
     narrower = (Verdict.VENDOR, Verdict.TASK_TYPE)
     narrow = max((one.nats for one in found if one.is_known and one.scope.verdict in narrower), default=-math.inf)
@@ -295,11 +293,13 @@ def _others_too(named: Candidate, tallies: Tallies, price: float) -> bool:
     return tally_sum(others).nats - price >= MIN_NATS
 
 
-def _are_well(named: Candidate, tallies: Tallies) -> bool:
-    """Whether those not named were heard, and are well: else all may have changed, and these be who was at work.
+def _others_are_well(named: Candidate, tallies: Tallies) -> bool:
+    """Whether labelers not named were heard, and are well: else all may have changed, and these be who was at work.
 
     Likelihood of their answers if nothing changed, against a change as large as that of those named.
     """
+    if named.scope.verdict is not Verdict.LABELERS:
+        return True
     labelers = set(named.labelers)
     of_all = tallies[Scope(Verdict.EVERYONE)]
     theirs = tally_sum(tally for person, tally in of_all.items() if person in labelers)

@@ -98,8 +98,8 @@ class Tally:
         """
         if other.events and self.expected < 1.0:  # odds of next to nothing would stay so: as many more of the answers
             right, more = self.answers - self.observed, min(max(other.change, 0.0), 0.99)
-            before = max(self.expected, 1e-9) / self.answers if self.answers else 1.0
-            return -right * math.log1p(-more) - self.observed * math.log1p(more / before)
+            usual = max(self.expected, 1e-9) / self.answers if self.answers else 1.0
+            return -right * math.log1p(-more) - self.observed * math.log1p(more / usual)
         if self.events <= 1e-9:
             moved = other.change * self.information
             return moved * (moved / 2 - self.excess) / self.variance if self.variance > 1e-9 else 0.0

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -21,7 +25,7 @@ from streams.evaluate.scenario import play as played_module
 from streams.evaluate.scenario.file import parse_scenario
 from streams.evaluate.scenario.play import Found, Played, Says, Told, as_rows, names_right, play
 from streams.evaluate.scenario.stream import TrueIncident
-from tests.alerts import HOUR, T0, batch, verdict
+from tests.alerts import HOUR, T0, batch, figures, verdict
 from tests.scenarios import SMALL
 
 pytestmark = pytest.mark.integration
@@ -178,3 +182,27 @@ def test_the_first_message_that_names_a_cause_is_judged() -> None:
     assert Found(PEOPLE, (early,), (early,)).is_named is False
     assert Found(PEOPLE, (wrong,), ()).is_named is False, "found by an alert that is about another one"
     assert Found(PEOPLE, (), ()).is_named is None
+
+
+def test_an_alert_that_tells_of_an_incident_long_over_is_not_about_the_next_one() -> None:
+    """Ten wrong answers were of the one at six o'clock, which is over by fourteen, and two of the one at noon."""
+    start = T0 - T0 % (24 * HOUR)
+    day = datetime.fromtimestamp(start / 1_000, UTC)
+    incidents = [
+        true("vendor", vendor_id="acme", start=day + timedelta(hours=begins), end=day + timedelta(hours=ends))
+        for begins, ends in [(6, 7), (12, 18)]
+    ]
+    columns = {
+        "answer_ms": np.array([start + 6 * HOUR] * 10 + [start + 12 * HOUR] * 2),
+        "lost_to": np.array([0] * 10 + [1] * 2),
+        "segment": np.zeros(12, dtype=int),
+    }
+    run = cast(Any, SimpleNamespace(incidents=incidents, columns=columns, segments=[("zoo", "animals", "acme")]))
+
+    def main_of(since: int) -> int | None:
+        message = told("everyone", vendor_id="acme")
+        alert = replace(message.alert, figures=figures(since_ms=start + since * HOUR))
+        message = message._replace(fired=message.fired._replace(at_ms=start + 14 * HOUR), alert=alert)
+        return played_module._main_of(message, [1], run, set(run.segments))
+
+    assert (main_of(5), main_of(11)) == (0, 1)

@@ -29,6 +29,28 @@ def test_the_worst_of_all_are_not_the_cause() -> None:
     assert explain(rows).cause.verdict is not Verdict.LABELERS
 
 
+@pytest.mark.parametrize(("of_others", "verdict"), [(1, Verdict.UNCLEAR), (10, Verdict.LABELERS)])
+def test_who_is_at_work_is_not_named_while_the_others_are_not_heard(of_others: int, verdict: Verdict) -> None:
+    rows = [row(f"w{n}", (200, 184), (25, 8) if n < 2 else (of_others, of_others)) for n in range(3)]
+    assert explain(rows).cause.verdict is verdict
+
+
+def harder_work(times: int, right_of_hard: int) -> Verdict:
+    """Two thirds are hard by now and were a quarter before: .7 of it was right, and now so many of 30 a labeler."""
+    rows = []
+    for n in range(8):
+        rows.append(row(f"w{n}", (2_000, 1_900), (15 * times, 15 * times), "easy"))
+        rows.append(row(f"w{n}", (600, 420), (30 * times, times * right_of_hard), "hard"))
+    return explain(rows).cause.verdict
+
+
+def test_it_is_not_the_mix_where_something_else_may_be() -> None:
+    assert harder_work(1, 21) is Verdict.MIX
+    assert harder_work(1, 17) is Verdict.UNCLEAR, "near half of it may be of the class"
+    assert harder_work(8, 21) is Verdict.MIX
+    assert harder_work(8, 17) is Verdict.CLASS_PAIR, "near half of it is, surely"
+
+
 def of_classes(classes: tuple[str, ...], wrong: int, n: int = 100) -> list[Row]:
     """Eight labelers; before 5 of 100 of a class are wrong, after so many; the first two classes for each other."""
     rows = []

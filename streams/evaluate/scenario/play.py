@@ -159,7 +159,9 @@ def _judged(run: Run, messages: list[list[Told]], problems: dict[str, str]) -> P
         position: [number for number, positions in enumerate(matched.of_incident) if position in positions]
         for position in range(len(told))
     }
-    main = {position: _main(told[position], numbers, run, segments) for position, numbers in of_alert.items() if numbers}
+    main = {
+        position: _main_of(told[position], numbers, run, segments) for position, numbers in of_alert.items() if numbers
+    }
     found = tuple(
         Found(
             true,
@@ -181,7 +183,7 @@ def _judged(run: Run, messages: list[list[Told]], problems: dict[str, str]) -> P
     return Played(run.seed, run.weeks, run.answers, found, false, stale, problems)
 
 
-def _main(told: Told, numbers: Sequence[int], run: Run, segments: Collection[Segment]) -> int | None:
+def _main_of(told: Told, numbers: Sequence[int], run: Run, segments: Collection[Segment]) -> int | None:
     """Which incident an alert of several speaks of: that which cost its scope most. It may be one that is long over."""
     lost = {
         number: lost_of(told, number, run)
