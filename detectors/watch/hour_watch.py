@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from detectors.watch.hours import HOURLY, CalibrationTally, LabelTally, Tally, Work, distance
-from detectors.watch.rule_watch import RuleWatch, Said, ScopeKey, ScopeState
+from detectors.watch.rule_watch import RuleWatch, Said, ScopeState
+from detectors.watch.together import ScopeKey
 from schemas.measurements import Answer, Segment, Settled
 
 HOUR_MS: Final = 3_600_000

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from detectors.change.cusum import BernoulliCusum
-from detectors.change.e_bh import e_benjamini_hochberg
 from detectors.change.e_process import EDetector, EProcess
 from detectors.change.finding import Detector, Finding, Method
 from detectors.change.seasonal import Seasonal
@@ -17,14 +16,13 @@ from detectors.rule_check import smallest_drop
 from detectors.rule_method import CannotPlanError, Detecting
 from detectors.watch.breach import Breach, End
 from detectors.watch.planner import LEVEL_STEP, Planner, Volume, has_level
+from detectors.watch.together import ScopeKey, Together
 from schemas.measurements import Segment
 from schemas.scope import KEY_FIELDS, SEGMENT_FIELDS
 from schemas.thresholds import Rule
 from schemas.verdicts import Figures, VerdictKind
 
-#: Scopes that are found together need the less evidence each, the more they are; at most so many are looked at.
-MOST_TOGETHER: Final = 100
-#: And only those of which something came within so long: what spoke against the others is no news, and may be over.
+#: Scopes are found together if something came of them within so long: what spoke against others may be over.
 FRESH_MS: Final = 3_600_000
 #: A scope that has said nothing for so long is forgotten.
 DAY_MS: Final = 86_400_000
@@ -33,8 +31,6 @@ FORGET_MS: Final = 35 * DAY_MS
 LEAST_SILENCE_MS: Final = 60_000
 #: Methods that go on from their state when only the threshold is another one.
 _GO_ON: Final = (EProcess, Seasonal, BernoulliCusum, FixedThreshold)
-
-ScopeKey = tuple[str, ...]
 
 
 class Said(NamedTuple):
@@ -84,8 +80,7 @@ class RuleWatch:
         self._is_fixed = rule.method == "fixed"
         self._breach_drop = None if rule.method in ("fixed", "seasonal", "kswin") else self._drop
         self._shares_budget = rule.method in ("e_sr", "e_sr_guaranteed") and rule.scope.kind != "all"
-        self._near: dict[tuple[ScopeKey, int], float] = {}
-        """Evidence of scopes that may be found together with others."""
+        self._near = Together()
         self._changed: dict[ScopeKey, ScopeState | None] = {}
         """Since the last `take_changed`; None for those forgotten."""
         self._known: dict[tuple[str, ...], ScopeState | None] = {}
@@ -172,7 +167,7 @@ class RuleWatch:
                     said.append(self._begin(scope, found))
                 break
             if self._shares_budget:
-                together = list(self._together(scope, number, detector, now_ms))
+                together = list(self._together(scope, number, now_ms))
                 said.extend(together)
                 if any(one.scope is scope for one in together):
                     break
@@ -244,8 +239,7 @@ class RuleWatch:
             found, drop=self._breach_drop, resolve_after_ms=self._resolve_after_ms, is_limit=self._is_fixed
         )
         self._changed[scope.key] = scope
-        for number in range(len(scope.detectors)):
-            self._near.pop((scope.key, number), None)
+        self._near.forget(scope.key)
         return Said("breach", scope, self._figures(scope.breach))
 
     def _new_detectors(self) -> tuple[list[Detector], float | None]:
@@ -270,32 +264,34 @@ class RuleWatch:
             smallest_drop=self._drop,
         )
 
-    def _together(self, scope: ScopeState, number: int, detector: Detector, now_ms: int) -> Iterator[Said]:
-        """Scopes that are found because others are, too: e-BH over the values of all e-detectors at this moment."""
-        threshold = self._plan[number].method.threshold  # type: ignore[attr-defined]  # of an e-process
-        statistic, key = detector.statistic, (scope.key, number)
-        assert isinstance(detector, EDetector), "only e-processes share their budget"
-        if statistic * MOST_TOGETHER < threshold or not detector.is_ripe:
-            self._near.pop(key, None)
+    def _together(self, scope: ScopeState, number: int, now_ms: int) -> Iterator[Said]:
+        """Scopes that are found because others are, too."""
+        if not self._note_near(scope, number):
             return
-        self._near[key] = statistic
         since_ms = now_ms - FRESH_MS
-        near = sorted(
-            (one, value)
-            for one, value in self._near.items()
-            if one[1] == number and self.scopes[one[0]].heard_ms >= since_ms
-        )
-        if len(near) < 2 or sum(value for _, value in near) < threshold:
-            return
-        values = [value for _, value in near]
-        for position in e_benjamini_hochberg(values, len(values) / threshold):
-            (found_key, _), _ = near[position]
-            together = self.scopes[found_key]
-            concluding = together.detectors[number]
-            assert isinstance(concluding, EDetector), "only e-processes share their budget"
-            found = concluding.conclude(now_ms)
+        for key in self._near.believed(
+            number, self._threshold(number), lambda one: self.scopes[one].heard_ms >= since_ms
+        ):
+            together = self.scopes[key]
+            found = _e_detector(together.detectors[number]).conclude(now_ms)
             if self._is_worth(found):
                 yield self._begin(together, found)
+
+    def _note_near(self, scope: ScopeState, number: int) -> bool:
+        detector = _e_detector(scope.detectors[number])
+        evidence = detector.statistic if detector.is_ripe else 0.0
+        return self._near.note(scope.key, number, evidence, self._threshold(number))
+
+    def _note_all_near(self, scope: ScopeState) -> None:
+        """Of a scope that was loaded, or whose thresholds are others now."""
+        if self._shares_budget and scope.breach is None:
+            for number in range(len(scope.detectors)):
+                self._note_near(scope, number)
+
+    def _threshold(self, number: int) -> float:
+        method = self._plan[number].method
+        assert isinstance(method, EProcess), "only e-processes share their budget"
+        return method.threshold
 
     def _replan(self, now_ms: int) -> None:
         """Plan for the volume and level as they are, if they have moved far enough."""
@@ -315,23 +311,14 @@ class RuleWatch:
             self._plan, self.problem = self._planner(self.rule, volume, level), ""
         except CannotPlanError as error:  # it rests, and begins anew when it can be planned
             self._plan, self.problem = (), str(error)
-        self._near = {}
+        self._near = Together()
         for scope in self.scopes.values():
             if self._plan and scope.detectors:
                 scope.detectors = self._moved(scope)
             else:
                 scope.detectors, scope.level = self._new_detectors()
             self._changed[scope.key] = scope
-            self._note_near(scope)
-
-    def _note_near(self, scope: ScopeState) -> None:
-        """Note what speaks for a change in a scope that was loaded, or whose threshold is another one now."""
-        if not self._shares_budget or scope.breach is not None:
-            return
-        for number, (one, detector) in enumerate(zip(self._plan, scope.detectors, strict=True)):
-            assert isinstance(detector, EDetector), "only e-processes share their budget"
-            if detector.is_ripe and detector.statistic * MOST_TOGETHER >= one.method.threshold:  # type: ignore[attr-defined]
-                self._near[scope.key, number] = detector.statistic
+            self._note_all_near(scope)
 
     def _moved(self, scope: ScopeState) -> list[Detector]:
         """A scope's detectors under the plan as it is now; what they have learned stays."""
@@ -344,7 +331,7 @@ class RuleWatch:
     def _forget(self, scope: ScopeState) -> list[Said]:
         del self.scopes[scope.key]
         self._known.clear()
-        self._near = {key: value for key, value in self._near.items() if key[0] != scope.key}
+        self._near.forget(scope.key)
         self._changed[scope.key] = None
         if scope.breach is None and not scope.is_silent:
             return []
@@ -377,7 +364,7 @@ class RuleWatch:
         self.scopes[key] = ScopeState(
             key, state["fields"], detectors, level, state["heard_ms"], breach, state["is_silent"]
         )
-        self._note_near(self.scopes[key])
+        self._note_all_near(self.scopes[key])
 
     def _dump_scope(self, scope: ScopeState) -> dict[str, Any]:
         return {
@@ -398,3 +385,8 @@ def in_order(said: Iterable[Said]) -> list[Said]:
 def _of_level(method: Method, level: float | None) -> Method:
     """The method as it was planned when the scope was new."""
     return replace(method, level=level) if isinstance(method, EProcess) and level is not None else method
+
+
+def _e_detector(detector: Detector) -> EDetector:
+    assert isinstance(detector, EDetector), "only e-processes share their budget"
+    return detector
