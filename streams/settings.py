@@ -193,7 +193,8 @@ class NotifySettings(_Section):
     """Where alerts are sent. Addresses hold tokens and passwords: they are secrets, and never logged."""
 
     alertmanager_url: SecretStr | None = None
-    """Alertmanager, such as http://alertmanager:9093; user and password may be in it."""
+    """Alertmanager, such as http://alertmanager:9093; user and password may be in it. Of a cluster all members, with
+    spaces or line ends in between: each is told, as Prometheus does."""
     alertmanager_url_file: Path | None = None
     apprise_urls: SecretStr | None = None
     """Addresses of Apprise, such as slack://..., with spaces or line ends in between."""
@@ -205,16 +206,16 @@ class NotifySettings(_Section):
     retry_max_seconds: Seconds = 60.0
     """Longest pause between tries while a target is away."""
 
-    def alertmanager(self) -> str | None:
-        """Alertmanager's address, from the file if one is named.
+    def alertmanagers(self) -> list[str]:
+        """Addresses of Alertmanager, from the file if one is named.
 
         Raises:
-            SettingsError: the file cannot be read, or there is no address.
+            SettingsError: the file cannot be read, or one is no address.
         """
-        url = _secret(self.alertmanager_url, self.alertmanager_url_file)
-        if url and not re.match(r"https?://[^/\s]+(/\S*)?$", url):
+        urls = (_secret(self.alertmanager_url, self.alertmanager_url_file) or "").split()
+        if not all(re.fullmatch(r"https?://[^/\s]+(/\S*)?", url) for url in urls):
             raise SettingsError("notify.alertmanager_url is not an address such as http://alertmanager:9093")
-        return url or None
+        return urls
 
     def apprise(self) -> list[str]:
         """Apprise's addresses, from the file if one is named.

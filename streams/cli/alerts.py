@@ -159,7 +159,7 @@ def silence(what: str, seconds: int, by: str | None, comment: str) -> None:
     from streams.cli.alerts_table import matchers_of
     from streams.settings import load_settings
 
-    url = load_settings().notify.alertmanager()
+    urls = load_settings().notify.alertmanagers()
     now_ms = _now_ms()
     until_ms = now_ms + 1_000 * seconds
     with _table() as table:
@@ -167,8 +167,8 @@ def silence(what: str, seconds: int, by: str | None, comment: str) -> None:
         if one is None and not is_rule:
             raise click.ClickException(f"{what!r} is neither the id of an alert nor a rule that was ever in force")
         matchers = {"alertname": what} if one is None else matchers_of(one)
-        if url is not None:  # first: where it fails, nothing was done here
-            _silence_there(url, matchers, until_ms if seconds else None, _name(by), comment or "labelwatch")
+        if urls:  # first: where it fails, nothing was done here
+            _silence_there(urls, matchers, until_ms if seconds else None, _name(by), comment or "labelwatch")
         on = {"alert_id": "", "rule": what} if one is None else {"alert_id": one["alert_id"], "rule": ""}
         table.note("silence", **on, by=_name(by), note=comment, now_ms=now_ms, until_ms=until_ms)
         if one is not None:
@@ -211,16 +211,21 @@ def test(target: str | None) -> None:
         raise click.ClickException(f"not taken by {', '.join(failed)}")
 
 
-def _silence_there(url: str, matchers: dict[str, str], until_ms: int | None, by: str, comment: str) -> None:
-    """Make a silence in Alertmanager (None: only end those that there are), and say what was done."""
+def _silence_there(urls: list[str], matchers: dict[str, str], until_ms: int | None, by: str, comment: str) -> None:
+    """Make a silence in Alertmanager (None: only end those that there are), and say what was done.
+
+    Of a cluster the first member that answers does it: members tell one another.
+    """
     from streams.delivery.alertmanager import Alertmanager
     from streams.delivery.target import DELIVERED
 
-    async def run() -> None:
-        manager, made = Alertmanager(url, _now_ms), ""
+    async def run(manager: Alertmanager, is_last: bool) -> bool:
+        made = ""
         try:
             if until_ms is not None:
                 sent, made = await manager.silence(matchers=matchers, until_ms=until_ms, by=by, comment=comment)
+                if sent.verdict == "later" and not is_last:
+                    return False
                 if sent != DELIVERED:
                     raise click.ClickException(
                         "Alertmanager (notify.alertmanager_url) did not take the silence: "
@@ -230,6 +235,8 @@ def _silence_there(url: str, matchers: dict[str, str], until_ms: int | None, by:
             sent, ended = await manager.end_silences(matchers, but=made)
         finally:
             await manager.close()
+        if sent.verdict == "later" and until_ms is None and not is_last:
+            return False
         if sent != DELIVERED:
             raise click.ClickException(
                 "Alertmanager (notify.alertmanager_url) did not end the silences before: "
@@ -237,8 +244,11 @@ def _silence_there(url: str, matchers: dict[str, str], until_ms: int | None, by:
             )
         for silence in ended:
             click.echo(f"Alertmanager: ended silence {silence}")
+        return True
 
-    asyncio.run(run())
+    for url in urls:
+        if asyncio.run(run(Alertmanager(url, _now_ms), url == urls[-1])):
+            break
 
 
 def _table() -> AlertsTable:

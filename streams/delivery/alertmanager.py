@@ -6,6 +6,7 @@ now; and what is over is sent once with its end.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,18 +26,21 @@ _ANSWER_CHARS: Final = 300
 
 
 class Alertmanager:
-    """One Alertmanager; see `streams.delivery.target.Target`.
+    """One Alertmanager, or one of a cluster; see `streams.delivery.target.Target`.
 
     Args:
         url: its address, with any prefix of its paths and perhaps user and password. Never logged.
         now_ms: the wall clock.
         timeout_seconds: of one request.
+        name: which of a cluster.
     """
 
-    name = "alertmanager"
     keeps_alive = True
 
-    def __init__(self, url: str, now_ms: Callable[[], int], timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self, url: str, now_ms: Callable[[], int], timeout_seconds: float = 10.0, name: str = "alertmanager"
+    ) -> None:
+        self.name = name
         self._url = url.rstrip("/")
         self._now_ms = now_ms
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
@@ -151,8 +155,6 @@ def _time(at_ms: int) -> str:
 
 
 def _parsed(text: str) -> Any:
-    import json
-
     try:
         return json.loads(text)
     except ValueError:

@@ -17,8 +17,9 @@ def targets_of(settings: NotifySettings, now_ms: Callable[[], int]) -> list[Targ
         SettingsError: an address cannot be used, or the same is there twice.
     """
     found: list[Target] = []
-    if url := settings.alertmanager():
-        found.append(Alertmanager(url, now_ms, settings.timeout_seconds))
+    for number, url in enumerate(settings.alertmanagers(), start=1):
+        name = "alertmanager" if number == 1 else f"alertmanager-{number}"
+        found.append(Alertmanager(url, now_ms, settings.timeout_seconds, name))
     for number, url in enumerate(settings.apprise(), start=1):
         try:
             found.append(AppriseTarget(url, settings.timeout_seconds))

@@ -111,7 +111,8 @@ async def test_silence_here_and_in_alertmanager(rig: Rig, tmp_path: Path, no_set
     for wrong in ("2", "0", "100d", "-1h", "soon"):
         assert "is not a length" in run("silence", "labeler-gold", f"--for={wrong}", code=2).stderr
     with alertmanager(tmp_path, hook_port=9) as manager:
-        no_settings.setenv("LABELWATCH_NOTIFY__ALERTMANAGER_URL", manager.url)
+        away = "http://127.0.0.1:9"  # a member of the cluster that is down
+        no_settings.setenv("LABELWATCH_NOTIFY__ALERTMANAGER_URL", f"{away} {manager.url}")
         silence = ("silence", alert_id[:8], "--for", "1d", "--by", "ana", "--comment", "moving house")
         await asyncio.to_thread(run, *silence)  # the command has a loop of its own
         (made,) = manager.get("/api/v2/silences")

@@ -159,7 +159,7 @@ def test_worker_settings_are_accepted_and_lead_to_the_services(monkeypatch: pyte
 
     assert settings.kafka.bootstrap == "kafka:9092"
     assert settings.clickhouse.url == "http://clickhouse:8123"
-    assert settings.notify.alertmanager() == "http://alertmanager:9093"
+    assert settings.notify.alertmanagers() == ["http://alertmanager:9093"]
     assert str(settings.clickhouse.password_file) == "/run/secrets/clickhouse_writer_password"
     assert f"127.0.0.1:{settings.web.port}/healthz" in worker["healthcheck"]["test"][-1]
     assert int(worker["stop_grace_period"].removesuffix("s")) > settings.worker.retry_max_seconds

@@ -191,11 +191,11 @@ class TestSettings:
         file = tmp_path / "urls"
         file.write_text("json://127.0.0.1:9/a\n\njson://127.0.0.1:9/b\n")
         settings = NotifySettings.model_validate(
-            {"alertmanager_url": "http://alertmanager:9093", "apprise_urls_file": file}
+            {"alertmanager_url": "http://one:9093 http://two:9093/am\n", "apprise_urls_file": file}
         )
         names = [target.name for target in targets_of(settings, lambda: T0)]
-        assert names[0] == "alertmanager"
-        assert len(set(names)) == 3
+        assert names[:2] == ["alertmanager", "alertmanager-2"]
+        assert len(set(names)) == 4
         assert targets_of(NotifySettings(), lambda: T0) == []
         assert "9/a" not in repr(settings) + repr(
             NotifySettings.model_validate({"apprise_urls": "json://127.0.0.1:9/a"})
@@ -205,6 +205,7 @@ class TestSettings:
         ("settings", "says"),
         [
             ({"alertmanager_url": "alertmanager:9093"}, "is not an address such as"),
+            ({"alertmanager_url": "http://one:9093,http://two:9093 two:9093"}, "is not an address such as"),
             ({"apprise_urls": "json://127.0.0.1:9/ json://127.0.0.1:9/"}, "an address twice"),
             ({"apprise_urls": "json://127.0.0.1:9/ what://x"}, "address 2: Apprise cannot use"),
             ({"apprise_urls_file": "/nowhere"}, "cannot read the secret file"),
