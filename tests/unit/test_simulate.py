@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from schemas.events import AnnotationEvent, LabelerKind, ReviewEvent
-from schemas.labels import canonical, is_closed
+from schemas.labels import canonical
 from schemas.times import to_ms
 from streams.sources.simulate import Scenario, Simulation, Truth
 from streams.sources.source import SourceError, to_message
@@ -154,44 +154,6 @@ def test_nothing_happens_in_calm(calm: list[AnnotationEvent | ReviewEvent], calm
             right[event.submitted_at > middle].append(canonical(event.label) == known[event.task_id])
     first, second = (sum(values) / len(values) for values in right.values())
     assert abs(first - second) < 0.04
-
-
-@pytest.mark.parametrize(("name", "scale"), [("calm", 0.2), ("incidents", 0.1)])
-def test_truth_agrees_with_the_stream(name: str, scale: float) -> None:
-    simulation = Simulation(Scenario.load(name).scaled(scale), seed=3)
-    truth = simulation.truth()
-    label_of = {(task.project_id, task.task_id): task for task in truth.tasks}
-    counts: dict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0])
-    periods = {
-        (labeler.labeler_id, project): [a for a in labeler.accuracy if a.project_id == project]
-        for labeler in truth.labelers
-        for project in {a.project_id for a in labeler.accuracy}
-    }
-    for event in annotations_in(simulation):
-        task = label_of[event.project_id, event.task_id]
-        assert (event.gold_label is not None) == task.is_gold
-        if event.gold_label is not None:
-            assert event.gold_label == task.label
-        mine = periods[event.labeler_id, event.project_id]
-        row = next(i for i, p in enumerate(mine) if p.end is None or event.submitted_at < p.end)
-        count = counts[event.labeler_id, event.project_id, row]
-        count[0] += 1
-        count[1] += canonical(event.label) == canonical(task.label) if is_closed(event.label) else 0
-    surprise, drawn = 0.0, 0
-    for (labeler_id, project_id), mine in periods.items():
-        for row, period in enumerate(mine):
-            answered, right = counts[labeler_id, project_id, row]
-            assert answered == period.answered
-            if project_id == "video-captions" or answered < 30:
-                continue
-            assert right == period.right
-            deviation = math.sqrt(answered * max(period.accuracy * (1 - period.accuracy), 0.01))
-            z = (right - answered * period.accuracy) / deviation
-            assert abs(z) < 4.5, (labeler_id, project_id, period)
-            surprise, drawn = surprise + z * z, drawn + 1
-    # A mean square near 1 says that stated accuracies are the real ones, and not merely close to them.
-    assert drawn > 10
-    assert surprise / drawn < 1 + 4 * math.sqrt(2 / drawn)
 
 
 def test_text_counts_as_right_when_it_would_be_accepted() -> None:
