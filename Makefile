@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Test files at a time: they mostly wait for brokers.
 JOBS ?= 3
+# What Python compiles is kept, whatever the shell says: each process of a run, and each worker that a test starts, would
+# compile all of it again, and pytest's assertions with it (5 s a process).
+export PYTHONDONTWRITEBYTECODE :=
 # Fewer surprises: what runs here is what the lock says.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
@@ -44,7 +47,7 @@ test-whole: $(VENV)/.dev ## The same with whole sets and days instead of parts o
 	LABELWATCH_TESTS=whole $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
 
 test-unit: $(VENV)/.dev ## The quick ones: no broker, no engine
-	$(BIN)/python -m pytest --numprocesses auto tests/unit schemas detectors
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/unit schemas detectors
 
 lint: $(VENV)/.dev ## Style, types, architecture
 	$(BIN)/ruff check .

@@ -22,7 +22,6 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from river.linear_model import LinearRegression
 
 from detectors.expected_time import ExpectedTimes, Work
 from streams.cli.evaluate_times_report import as_object
@@ -80,6 +79,8 @@ SETS: Final[dict[str, Reader]] = {
 
 def river_us(works: Sequence[Work], clock_ns: Callable[[], int] = time.process_time_ns) -> float:
     """CPU microseconds of an event through River's linear regression, on the features of our model."""
+    from river.linear_model import LinearRegression  # brings half of SciPy: half a second
+
     ours, model = ExpectedTimes(), LinearRegression()
     events = []
     for work in works[:RIVER_EVENTS]:

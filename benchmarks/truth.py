@@ -26,7 +26,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from river.linear_model import LinearRegression
 
 from streams.cli.evaluate_report import GET_BASELINES, number
 from streams.evaluate.baselines import crowd_kit_is_here
@@ -90,6 +89,8 @@ SETS: Final = {
 
 def river_us(seed: int, clock_ns: Callable[[], int] = time.process_time_ns) -> float:
     """CPU microseconds of an event through a linear regression: predict, then learn."""
+    from river.linear_model import LinearRegression  # brings half of SciPy: half a second
+
     draw = random.Random(seed)
     names = [f"x{number}" for number in range(RIVER_FEATURES)]
     events = [({name: draw.random() for name in names}, draw.random()) for _ in range(RIVER_EVENTS)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+gc.disable()  # until all is collected: what is imported and collected stays, and looking through it takes seconds
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does, before NumPy is imported
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -16,6 +18,13 @@ settings.register_profile("local", deadline=None, max_examples=50, suppress_heal
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)
 settings.register_profile("thorough", parent=settings.get_profile("local"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "local"))
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for in what tests make, not among the tests themselves."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ class Simulation:
         self._incidents = schedule(scenario, self._workforce, self._random("incidents"))
 
     def __iter__(self) -> Iterator[AnnotationEvent | ReviewEvent]:
-        return iter(self._operation(keep_tasks=False))
+        return iter(self._operation(for_truth=False))
 
     def estimate(self) -> int:
         """About how many events there are, from working hours and handling times."""
@@ -61,7 +61,7 @@ class Simulation:
 
     def truth(self) -> Truth:
         """What really happened. Runs the simulation once more."""
-        operation = self._operation(keep_tasks=True)
+        operation = self._operation(for_truth=True)
         for _ in operation:
             pass
         return truth_of(self.scenario, self.seed, self._answers, self._workforce.labelers, self._incidents, operation)
@@ -78,14 +78,14 @@ class Simulation:
         except OSError as error:
             raise SourceError(f"{path}: the truth file cannot be written: {error.strerror or error}") from error
 
-    def _operation(self, *, keep_tasks: bool) -> Operation:
+    def _operation(self, *, for_truth: bool) -> Operation:
         return Operation(
             self.scenario,
             self._answers,
             self._workforce,
             self._incidents,
             self._random("operation"),
-            keep_tasks=keep_tasks,
+            for_truth=for_truth,
         )
 
     def _random(self, part: str) -> Random:

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from zlib import crc32
 
 from clickhouse_connect.driver.client import Client
 from kafka import KafkaProducer
@@ -21,7 +22,8 @@ from schemas.topics import TOPICS
 from streams.kafka_admin import create_topics
 from streams.settings import ClickHouseSettings, KafkaSettings
 from streams.sinks.connection import connect
-from streams.sources.source import Message
+from streams.sources.simulate import Scenario, Simulation
+from streams.sources.source import Message, to_message
 
 T = TypeVar("T")
 
@@ -29,8 +31,6 @@ REPO = Path(__file__).parents[2]
 DEADLINE_SECONDS = 240.0
 #: Everything at full size (``make test-whole``, most of an hour); otherwise as much of it as shows the same.
 WHOLE = os.environ.get("LABELWATCH_TESTS") == "whole"
-#: Part of the simulated day of incidents that is sent where workers are killed, join, or lack a guard.
-PART_OF_DAY = 0.15 if WHOLE else 0.05
 #: What workers judge by in tests that are about something else: it is planned at once and finds nothing.
 ONE_RULE = """
 version: 1
@@ -40,14 +40,26 @@ rules:
 """
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE_SECONDS) -> T:
+def days_of_incidents(seed: int, *, one_task_in: int = 3) -> Iterator[Message]:
+    """Two and a half simulated days, where workers are killed, join, or lack a guard.
+
+    Of every third task or so, with all that belongs to it: as long a time, of as many labelers and windows, tasks that
+    close and reviews that wait as all of them, only less of it. (A lower scale would not make them fewer: it leaves two
+    labelers of each vendor and project.)
+    """
+    for event in Simulation(Scenario.load("incidents").scaled(0.15 if WHOLE else 0.05), seed):
+        if WHOLE or crc32(event.task_id.encode()) % one_task_in == 0:
+            yield to_message(event)
+
+
+def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE_SECONDS, *, longest_pause: float = 0.5) -> T:
     """The first true value of ``condition``, polled until the deadline; less often the longer it takes, since a query
     takes a share of the cores from the worker that is waited for."""
     deadline, pause = time.monotonic() + seconds, 0.02
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(pause)
-        pause = min(1.2 * pause, 0.5)
+        pause = min(1.2 * pause, longest_pause)
     return value
 
 
@@ -69,7 +81,7 @@ class WorkerProcess:
             assert found or self.process.poll() is None, f"worker ended before {event}:\n{self.text()[-3_000:]}"
             return found
 
-        until(seen, f"{count} x {event} in {self.log}")
+        until(seen, f"{count} x {event} in {self.log}", longest_pause=0.05)  # or it is late by hundreds of messages
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)

@@ -20,16 +20,16 @@ from schemas.topics import ANNOTATIONS, REVIEWS, TOPICS
 from streams.kafka_admin import create_topics
 from streams.settings import KafkaSettings
 from streams.sources.disorder import disorder
-from streams.sources.simulate import Scenario, Simulation
-from streams.sources.source import Message, Rejected, to_message
+from streams.sources.source import Message
 from tests.integration.deployment import (
     LEADERBOARD,
-    PART_OF_DAY,
     VIEWS,
+    WHOLE,
     Contents,
     Deployment,
     WorkerProcess,
     contents,
+    days_of_incidents,
     differences,
     is_settled,
     received,
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.integration
 KILLS = 5
 #: Messages for one partition: less than a day of the stream, so that no task closes. Reviews of closed tasks are in
 #: `test_late_truth`.
-FIRST = 3_000
+FIRST = 3_000 if WHOLE else 2_000
 #: Many checkpoints, so that a kill finds some behind it and something under way.
 OFTEN = {
     "LABELWATCH_WORKER__BATCH_MAX_RECORDS": "50",
@@ -50,9 +50,8 @@ OFTEN = {
 }
 
 
-def _messages() -> Iterator[Message]:
-    simulation = Simulation(Scenario.load("incidents").scaled(PART_OF_DAY), seed=7)
-    events = (to_message(item) for item in simulation if not isinstance(item, Rejected))
+def _messages(*, one_task_in: int = 3) -> Iterator[Message]:
+    events = days_of_incidents(7, one_task_in=one_task_in)
     return iter(disorder(events, seed=7, duplicates=0.05, malformed=0.05, shuffle_seconds=60))
 
 
@@ -100,14 +99,15 @@ def test_five_kills_leave_no_trace(
     request: pytest.FixtureRequest,
 ) -> None:
     count, _ = produced
-    deployment.database("killed")
+    client = deployment.database("killed")
     rng = random.Random(11)
     for number in range(KILLS):
-        worker = deployment.start_worker("killed", "killed")
+        worker = deployment.start_worker("killed", "killed", **OFTEN)
         worker.wait_for("score.batch", count=rng.randint(1, 8))
-        time.sleep(rng.uniform(0.0, 0.6))  # a random moment between two checkpoints, not a synchronisation
+        time.sleep(rng.uniform(0.0, 0.3))  # a random moment between two checkpoints, not a synchronisation
         worker.kill()
         assert worker.process.returncode == -9, f"kill {number}"
+    assert received(client) < count, "all were killed at work"
     worker = deployment.start_worker("killed", "killed")
     found = _finish(deployment, worker, "killed", count)
     assert differences(found, request.getfixturevalue("uninterrupted")) == {}
@@ -120,8 +120,8 @@ def test_two_workers_one_killed_for_good(
 ) -> None:
     count, _ = produced
     deployment.database("two")
-    victim = deployment.start_worker("two", "two", LABELWATCH_WORKER__BATCH_MAX_RECORDS="100")
-    survivor = deployment.start_worker("two", "two", LABELWATCH_WORKER__BATCH_MAX_RECORDS="100")
+    victim = deployment.start_worker("two", "two", LABELWATCH_WORKER__BATCH_MAX_RECORDS="2")
+    survivor = deployment.start_worker("two", "two", LABELWATCH_WORKER__BATCH_MAX_RECORDS="2")
     victim.wait_for("score.batch", count=3)
     victim.kill()
     found = _finish(deployment, survivor, "two", count)
@@ -172,7 +172,7 @@ def _is_heard(client: Client) -> bool:
 
 
 def test_on_one_partition_kills_leave_no_trace_in_beliefs_either(tmp_path: Path) -> None:
-    messages = list(islice(_messages(), FIRST))
+    messages = list(islice(_messages(one_task_in=1), FIRST))
     answers = [one for one in messages if one.topic == ANNOTATIONS.name]
     reviews = [one for one in messages if one.topic == REVIEWS.name]
     with EmbeddedStack(tmp_path / "stack", kafka_port=0, clickhouse_port=0) as stack:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,8 @@ from clickhouse_connect.driver.client import Client
 from deploy.local.stack import EmbeddedStack
 from schemas.topics import ANNOTATIONS, REVIEWS
 from streams.sources.disorder import disorder
-from streams.sources.simulate import Scenario, Simulation
-from streams.sources.source import Message, Rejected, to_message
-from tests.integration.deployment import PART_OF_DAY, Deployment, received, until
+from streams.sources.source import Message
+from tests.integration.deployment import Deployment, days_of_incidents, received, until
 
 pytestmark = pytest.mark.integration
 
@@ -21,11 +20,6 @@ pytestmark = pytest.mark.integration
 #: all of it depends on which message arrived first. Everything else must not.
 ORDER_DEPENDENT = "revisions|duplicates|late|consensus_.*|forecast_.*|expected_.*"
 VIEWS = ("quality_by_minute", "quality_by_hour", "quality_daily")
-
-
-def _events() -> Iterator[Message]:
-    simulation = Simulation(Scenario.load("incidents").scaled(PART_OF_DAY), seed=3)
-    return (to_message(item) for item in simulation if not isinstance(item, Rejected))
 
 
 def _score(folder: Path, messages: Iterable[Message]) -> tuple[int, dict[str, list[object]], list[int]]:
@@ -57,10 +51,10 @@ def _counts(client: Client) -> list[int]:
 def test_views_do_not_depend_on_order_duplicates_or_malformed_lines(tmp_path: Path) -> None:
     (tmp_path / "clean").mkdir()
     (tmp_path / "disordered").mkdir()
-    produced, clean, clean_counts = _score(tmp_path / "clean", _events())
+    produced, clean, clean_counts = _score(tmp_path / "clean", days_of_incidents(3))
     assert clean_counts == [produced, produced, 0, 0]
 
-    stream = disorder(_events(), seed=3, duplicates=0.05, malformed=0.05, shuffle_seconds=60)
+    stream = disorder(days_of_incidents(3), seed=3, duplicates=0.05, malformed=0.05, shuffle_seconds=60)
     produced, disordered, counts = _score(tmp_path / "disordered", stream)
     # A review that comes twice is accepted twice: its row's identity makes it one.
     again = stream.counts.duplicates_by_topic[REVIEWS.name]

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from streams.sources.disorder import disorder
-from streams.sources.simulate import Scenario, Simulation
-from streams.sources.source import Message, Rejected, to_message
-from tests.integration.deployment import PART_OF_DAY, VIEWS, Deployment, contents, differences, received, until
+from streams.sources.source import Message
+from tests.integration.deployment import VIEWS, Deployment, contents, days_of_incidents, differences, received, until
 
 pytestmark = pytest.mark.integration
 
-#: Small batches: the backlog lasts until the second worker has its share.
-SLOWLY = {"LABELWATCH_WORKER__BATCH_MAX_RECORDS": "2", "LABELWATCH_WORKER__CHECKPOINT_EVENTS": "500"}
+#: Message by message: the backlog lasts until the second worker has its share, and the first leaves some of its own.
+SLOWLY = {"LABELWATCH_WORKER__BATCH_MAX_RECORDS": "1", "LABELWATCH_WORKER__CHECKPOINT_EVENTS": "500"}
+SOONER = SLOWLY | {"LABELWATCH_WORKER__BATCH_MAX_RECORDS": "50"}
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def broker_kind() -> str:
 
 
 def _messages() -> Iterator[Message]:
-    simulation = Simulation(Scenario.load("incidents").scaled(PART_OF_DAY), seed=5)
-    events = (to_message(item) for item in simulation if not isinstance(item, Rejected))
-    return iter(disorder(events, seed=5, duplicates=0.05, malformed=0.05, shuffle_seconds=60))
+    return iter(
+        disorder(days_of_incidents(5, one_task_in=2), seed=5, duplicates=0.05, malformed=0.05, shuffle_seconds=60)
+    )
 
 
 def test_a_worker_joins_a_busy_one_which_then_leaves(deployment: Deployment) -> None:
@@ -34,7 +34,7 @@ def test_a_worker_joins_a_busy_one_which_then_leaves(deployment: Deployment) -> 
     client, undisturbed = deployment.database("handed"), deployment.database("undisturbed")
     first = deployment.start_worker("handed", "handed", **SLOWLY)
     first.wait_for("score.batch", count=5)
-    second = deployment.start_worker("handed", "handed", **SLOWLY)
+    second = deployment.start_worker("handed", "handed", **SOONER)
     second.wait_for("score.batch", count=20)
     so_far = first.text().count('"event": "score.batch"')
     first.wait_for("score.batch", count=so_far + 20)

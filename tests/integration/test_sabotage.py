@@ -10,13 +10,11 @@ import pytest
 from deploy.clickhouse.migrate import MIGRATIONS, migrate
 from deploy.local.stack import EmbeddedStack
 from streams.sinks.connection import connect
-from streams.sources.simulate import Scenario, Simulation
-from streams.sources.source import Rejected, to_message
 from tests.integration.deployment import (
-    PART_OF_DAY,
     Contents,
     Deployment,
     contents,
+    days_of_incidents,
     differences,
     is_settled,
     received,
@@ -43,8 +41,7 @@ def deployment(stack: EmbeddedStack, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def produced(deployment: Deployment) -> int:
-    simulation = Simulation(Scenario.load("incidents").scaled(PART_OF_DAY), seed=5)
-    return deployment.produce(to_message(item) for item in simulation if not isinstance(item, Rejected))
+    return deployment.produce(days_of_incidents(5))
 
 
 @pytest.fixture(scope="module")

@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections import defaultdict
 
 import numpy as np
 import pytest
-from river.linear_model import LinearRegression
-from river.optim import AdaGrad
-from river.optim.losses import Huber
-from river.utils import VectorDict
 
 from detectors.labeler_speed import KEPT_PAGES, SESSION_BREAK_MS, Speed, Speeds
 from detectors.queue_level import Differences, QueueLevels
-from detectors.robust_regression import FIRST_SQUARES, HUBER, STEP, RobustRegression
+from detectors.robust_regression import HUBER, RobustRegression
 from detectors.time_features import MAX_NUMBERS, TaskEffects, TaskNumbers
-
-
-def test_the_regression_computes_what_rivers_does() -> None:
-    draw = random.Random(1)
-    start = {"a": 0.5, "b": -0.2}
-    optimizer = AdaGrad(STEP, eps=0.0)
-    optimizer.g2 = defaultdict(lambda: FIRST_SQUARES)
-    river = LinearRegression(optimizer, loss=Huber(HUBER), intercept_lr=0.0)
-    river._weights = VectorDict(dict(start))
-    ours = RobustRegression(start)
-    for _ in range(500):
-        features = {name: draw.gauss(0, 1) for name in "abc" if draw.random() < 0.8}
-        target, weight = draw.gauss(features.get("a", 0.0), 2.0), draw.choice([1.0, 0.2])
-        assert ours.predict(features) == pytest.approx(river.predict_one(features), abs=1e-9)
-        ours.learn(features, target, weight)
-        river.learn_one(features, target, w=weight)
-    assert ours.weights() == pytest.approx(dict(river.weights))
 
 
 def test_one_outlier_moves_the_regression_no_further_than_a_large_error() -> None:

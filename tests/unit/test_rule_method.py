@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from detectors.change import calibrate
 from detectors.change.e_process import EProcess
 from detectors.change.seasonal import Seasonal
 from detectors.change.threshold import FixedThreshold
@@ -129,7 +130,9 @@ def test_levels_are_stated_or_measured_or_usual() -> None:
 
 
 @pytest.mark.parametrize("method", ["e_sr", "e_sr_guaranteed", "e_cusum"])
-def test_metrics_whose_counts_vary_more_ask_for_more_evidence(method: str) -> None:
+def test_metrics_whose_counts_vary_more_ask_for_more_evidence(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "LONGEST_SIMULATED", 100.0)  # where the thresholds are does not matter here
+
     def threshold(metric: str, scope: str) -> float:
         said = {"name": "a", "metric": metric, "scope": scope, "method": method, "level": 0.85, "smallest_drop": 0.1}
         (found,) = detecting(Rule.model_validate(said), 5_000, np.random.default_rng(1))

@@ -7,17 +7,19 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from schemas.events import AnnotationEvent, LabelerKind, ReviewEvent
-from schemas.labels import canonical, is_closed
+from schemas.labels import canonical
 from schemas.times import to_ms
 from streams.sources.simulate import Scenario, Simulation, Truth
 from streams.sources.source import SourceError, to_message
 
 CALM = Scenario.load("calm").scaled(0.3)
+SMALL = CALM.scaled(0.3)
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +48,17 @@ def event_ms(event: AnnotationEvent | ReviewEvent) -> int:
     return to_ms(event.submitted_at if isinstance(event, AnnotationEvent) else event.reviewed_at)
 
 
-def test_same_seed_gives_the_same_bytes_twice_and_in_another_object(calm: list[AnnotationEvent | ReviewEvent]) -> None:
-    simulation = Simulation(CALM, seed=1)
-    assert digest(simulation) == digest(simulation) == digest(calm)
+def test_same_seed_gives_the_same_bytes_twice_and_in_another_object() -> None:
+    simulation = Simulation(SMALL, seed=1)
+    assert digest(simulation) == digest(simulation) == digest(Simulation(SMALL, seed=1))
 
 
-def test_another_seed_gives_another_operation(calm: list[AnnotationEvent | ReviewEvent]) -> None:
-    other = list(Simulation(CALM, seed=2))
-    assert {e.labeler_id for e in annotations_in(other) if e.labeler_kind is LabelerKind.HUMAN}.isdisjoint(
-        e.labeler_id for e in annotations_in(calm) if e.labeler_kind is LabelerKind.HUMAN
+def test_another_seed_gives_another_operation() -> None:
+    one, other = (annotations_in(Simulation(SMALL, seed)) for seed in (1, 2))
+    assert {e.labeler_id for e in other if e.labeler_kind is LabelerKind.HUMAN}.isdisjoint(
+        e.labeler_id for e in one if e.labeler_kind is LabelerKind.HUMAN
     )
-    assert {e.task_id for e in annotations_in(other)} != {e.task_id for e in annotations_in(calm)}
+    assert {e.task_id for e in other} != {e.task_id for e in one}
 
 
 def test_events_come_in_event_time_order_and_have_their_own_ids(calm: list[AnnotationEvent | ReviewEvent]) -> None:
@@ -73,7 +75,7 @@ def test_events_survive_the_wire(calm: list[AnnotationEvent | ReviewEvent]) -> N
 
 
 def test_every_kind_of_label_and_of_labeler_and_reviews_appear() -> None:
-    events = list(Simulation(Scenario.load("incidents").scaled(0.1), seed=1))
+    events = list(islice(Simulation(Scenario.load("incidents").scaled(0.1), seed=1), 5_000))
     assert {e.label.kind for e in annotations_in(events)} == {"class", "rating", "multiclass", "text"}
     assert {e.labeler_kind for e in annotations_in(events)} == set(LabelerKind)
     assert any(isinstance(e, ReviewEvent) and e.true_label is not None for e in events)
@@ -154,44 +156,6 @@ def test_nothing_happens_in_calm(calm: list[AnnotationEvent | ReviewEvent], calm
     assert abs(first - second) < 0.04
 
 
-@pytest.mark.parametrize(("name", "scale"), [("calm", 0.2), ("incidents", 0.1)])
-def test_truth_agrees_with_the_stream(name: str, scale: float) -> None:
-    simulation = Simulation(Scenario.load(name).scaled(scale), seed=3)
-    truth = simulation.truth()
-    label_of = {(task.project_id, task.task_id): task for task in truth.tasks}
-    counts: dict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0])
-    periods = {
-        (labeler.labeler_id, project): [a for a in labeler.accuracy if a.project_id == project]
-        for labeler in truth.labelers
-        for project in {a.project_id for a in labeler.accuracy}
-    }
-    for event in annotations_in(simulation):
-        task = label_of[event.project_id, event.task_id]
-        assert (event.gold_label is not None) == task.is_gold
-        if event.gold_label is not None:
-            assert event.gold_label == task.label
-        mine = periods[event.labeler_id, event.project_id]
-        row = next(i for i, p in enumerate(mine) if p.end is None or event.submitted_at < p.end)
-        count = counts[event.labeler_id, event.project_id, row]
-        count[0] += 1
-        count[1] += canonical(event.label) == canonical(task.label) if is_closed(event.label) else 0
-    surprise, drawn = 0.0, 0
-    for (labeler_id, project_id), mine in periods.items():
-        for row, period in enumerate(mine):
-            answered, right = counts[labeler_id, project_id, row]
-            assert answered == period.answered
-            if project_id == "video-captions" or answered < 30:
-                continue
-            assert right == period.right
-            deviation = math.sqrt(answered * max(period.accuracy * (1 - period.accuracy), 0.01))
-            z = (right - answered * period.accuracy) / deviation
-            assert abs(z) < 4.5, (labeler_id, project_id, period)
-            surprise, drawn = surprise + z * z, drawn + 1
-    # A mean square near 1 says that stated accuracies are the real ones, and not merely close to them.
-    assert drawn > 10
-    assert surprise / drawn < 1 + 4 * math.sqrt(2 / drawn)
-
-
 def test_text_counts_as_right_when_it_would_be_accepted() -> None:
     simulation = Simulation(CALM, seed=4)
     truth = simulation.truth()
@@ -216,7 +180,7 @@ def test_written_truth_is_read_back_and_holds_one_task_a_line(tmp_path: Path, ca
 def test_truth_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     path = tmp_path / "absent" / "truth.json"
     with pytest.raises(SourceError, match=r"absent/truth.json: the truth file cannot be written"):
-        Simulation(CALM.scaled(0.3), seed=1).write_truth(path)
+        Simulation(SMALL, seed=1).write_truth(path)
 
 
 def test_estimate_is_near(calm: list[AnnotationEvent | ReviewEvent]) -> None:

@@ -86,12 +86,14 @@ class TestBreach:
         def first(fallen: int) -> int:
             watch = watching(rule())
             for number in range(DROP + 200):
+                minute = []
                 for labeler in range(20):
                     falls = number >= DROP and labeler < fallen
                     right = number % (3 if falls else 12) != 0
                     one = answer(20 * number + labeler, minute=number, labeler_id=f"l{labeler}", gold_correct=right)
-                    if watch.take(batch([one])):
-                        return number - DROP
+                    minute.append(one)
+                if watch.take(batch(minute)):
+                    return number - DROP
             raise AssertionError("not found")
 
         assert first(fallen=10) < first(fallen=1)

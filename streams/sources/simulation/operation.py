@@ -12,6 +12,7 @@ from random import Random
 from typing import Final
 
 from schemas.events import AnnotationEvent, ReviewEvent
+from schemas.labels import Label
 from streams.sources.simulation.answers import Answers
 from streams.sources.simulation.incident import IncidentType
 from streams.sources.simulation.scenario import Scenario
@@ -86,7 +87,10 @@ class Record:
 
 
 class Operation:
-    """One run of a scenario. Iterate once; ``records`` and ``tasks`` are complete afterwards."""
+    """One run of a scenario. Iterate once; ``records`` and ``tasks`` are complete afterwards.
+
+    ``for_truth`` keeps the tasks, and makes no annotations, which would be most of the work.
+    """
 
     def __init__(
         self,
@@ -96,7 +100,7 @@ class Operation:
         incidents: Sequence[ScheduledIncident],
         rng: Random,
         *,
-        keep_tasks: bool = False,
+        for_truth: bool = False,
     ) -> None:
         self._scenario = scenario
         self._answers = answers
@@ -113,7 +117,7 @@ class Operation:
         self._session = [0] * len(self._labelers)
         self._heap: list[tuple[int, int, int, object]] = []
         self._sequence = 0
-        self.tasks: list[Task] | None = [] if keep_tasks else None
+        self.tasks: list[Task] | None = [] if for_truth else None
         self.records = {
             (labeler.index, project): Record(
                 labeler, project, periods_of(labeler, project, incidents, answers[project])
@@ -126,16 +130,16 @@ class Operation:
         for labeler in self._labelers:
             if labeler.sessions:
                 self._begin(labeler, labeler.sessions[0].start_ms)
-        heap = self._heap
+        heap, for_truth = self._heap, self.tasks is not None
         while heap:
             _, happening, _, payload = heappop(heap)
             if happening == _Happening.SUBMIT:
                 assert isinstance(payload, _Work)
-                event = self._submit(payload)
+                event_id, label = self._submit(payload)
                 self._begin(payload.labeler, payload.submitted_ms)
             elif happening == _Happening.REVISE:
                 assert isinstance(payload, _Work)
-                event = self._submit(payload, is_revision=True)
+                event_id, label = self._submit(payload, is_revision=True)
             elif happening == _Happening.REVIEW:
                 assert isinstance(payload, ReviewEvent)
                 yield payload
@@ -144,7 +148,10 @@ class Operation:
                 assert isinstance(payload, str)
                 yield from self._held.pop(payload)
                 continue
-            stall = self._stall_of(event, payload) if self._stalls else None
+            stall = self._stall_of(payload) if self._stalls else None
+            if for_truth:
+                continue
+            event = self._annotation(payload, event_id, label)
             if stall is None:
                 yield event
                 continue
@@ -158,13 +165,14 @@ class Operation:
         self._sequence += 1
         heappush(self._heap, (ms, happening, self._sequence, payload))
 
-    def _stall_of(self, event: AnnotationEvent, work: _Work) -> ScheduledIncident | None:
+    def _stall_of(self, work: _Work) -> ScheduledIncident | None:
+        project, vendor = self._scenario.projects[work.task.project].id, work.labeler.vendor.id
         for stall in self._stalls:
             target = stall.spec.target
             if (
                 stall.start_ms <= work.submitted_ms < stall.end_ms
-                and target.project in (None, event.project_id)
-                and target.vendor in (None, event.vendor_id)
+                and target.project in (None, project)
+                and target.vendor in (None, vendor)
                 and (stall.spec.effective_strength >= 1 or self._rng.random() < stall.spec.effective_strength)
             ):
                 return stall
@@ -225,7 +233,8 @@ class Operation:
                 seconds *= 1.0 + drift.spec.effective_strength
         return max(seconds, 0.8)
 
-    def _submit(self, work: _Work, *, is_revision: bool = False) -> AnnotationEvent:
+    def _submit(self, work: _Work, *, is_revision: bool = False) -> tuple[str, Label]:
+        """The labeler answers; the answer's id and label."""
         rng, labeler, task = self._rng, work.labeler, work.task
         project = self._scenario.projects[task.project]
         record = self.records[labeler.index, task.project]
@@ -238,8 +247,13 @@ class Operation:
                 self._revise(work)
             if project.review_share and task.gold_label is None and rng.random() < project.review_share:
                 self._review(work, is_right)
+        return f"{rng.getrandbits(128):032x}", label
+
+    def _annotation(self, work: _Work, event_id: str, label: Label) -> AnnotationEvent:
+        labeler, task = work.labeler, work.task
+        project = self._scenario.projects[task.project]
         return AnnotationEvent(
-            event_id=f"{rng.getrandbits(128):032x}",
+            event_id=event_id,
             task_id=task.task_id,
             labeler_id=labeler.labeler_id,
             labeler_kind=labeler.kind,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect
+from bisect import bisect, bisect_left
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import attrgetter
 from random import Random
 from typing import Final
 
@@ -20,6 +21,7 @@ _DIFFICULTY_SLOWS: Final = 0.35
 _TRIES: Final = 6
 #: Open tasks, relative to those wanted, beyond which the oldest is given up with too few labels. Bounds memory.
 _BACKLOG: Final = 50
+_NUMBER: Final = attrgetter("number")
 
 
 @dataclass(slots=True)
@@ -27,6 +29,8 @@ class Task:
     """One task and who has labelled it so far."""
 
     task_id: str
+    number: int
+    """How many of the project were drawn before."""
     project: int
     truth: Truth
     difficulty: float
@@ -47,6 +51,8 @@ class TaskQueue:
         self._rng = rng
         self._open: list[Task] = []
         self._drawn = 0
+        #: Of each labeler who had to go through the backlog: below this number every open task is done.
+        self._done_below: dict[int, int] = {}
         # An odd multiplier permutes 32-bit numbers: ids look random and never repeat.
         self._salt = rng.getrandbits(32)
         self._features = [_FeatureDraw(name, feature) for name, feature in project.features.items()]
@@ -60,9 +66,11 @@ class TaskQueue:
                 if labeler not in tasks[position].labelers:
                     return self._assign(position, labeler)
             # Whoever works alone has done the oldest; the rest of the backlog is older than anything new.
-            for position, task in enumerate(tasks):
-                if labeler not in task.labelers:
+            for position in range(bisect_left(tasks, self._done_below.get(labeler, 0), key=_NUMBER), len(tasks)):
+                if labeler not in tasks[position].labelers:
+                    self._done_below[labeler] = tasks[position].number
                     return self._assign(position, labeler)
+            self._done_below[labeler] = self._drawn
             if len(tasks) >= _BACKLOG * wanted:
                 # Nobody left can finish it: it stays with fewer labels.
                 tasks.pop(0)
@@ -79,8 +87,7 @@ class TaskQueue:
 
     def _draw(self) -> Task:
         rng, project = self._rng, self._project
-        number = (self._drawn * 0x9E3779B1 + self._salt) & 0xFFFFFFFF
-        self._drawn += 1
+        number, self._drawn = self._drawn, self._drawn + 1
         difficulty = draw_difficulty(rng)
         log_slow = _DIFFICULTY_SLOWS * (difficulty - MEAN_DIFFICULTY)
         features: dict[str, FeatureValue] = {}
@@ -90,7 +97,8 @@ class TaskQueue:
         truth = self._answers.draw_truth(rng)
         is_gold = project.gold_share > 0 and rng.random() < project.gold_share
         return Task(
-            task_id=f"{project.id}-{number:08x}",
+            task_id=f"{project.id}-{(number * 0x9E3779B1 + self._salt) & 0xFFFFFFFF:08x}",
+            number=number,
             project=self._index,
             truth=truth,
             difficulty=difficulty,

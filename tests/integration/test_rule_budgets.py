@@ -19,6 +19,8 @@ from detectors.rule_method import level_of
 from schemas.thresholds import Rule
 from streams.thresholds import SHIPPED, load
 
+pytestmark = pytest.mark.integration  # not for what it starts, but for the seconds that it takes
+
 RULES = [rule for rule in load(SHIPPED).rules if METRICS[rule.metric].law == "answers" and rule.limit is None]
 BY_NAME = {rule.name: rule for rule in RULES}
 
