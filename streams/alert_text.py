@@ -157,6 +157,8 @@ def _lines(facts: AlertFacts) -> Iterator[tuple[str, str]]:
     if facts.reason:
         yield "Reason", shown(facts.reason, MAX_REASON)
     yield "Since", f"{_time(facts.since_ms)} ({duration(facts.at_ms - facts.since_ms)})."
+    if facts.state == "resolved" and facts.why is not None and facts.why.verdict is not Verdict.UNCLEAR:
+        yield "Who it was", _blamed(facts, facts.why)
     if facts.state == "firing":
         yield from _explained(facts)
         advice = ADVICE[FAMILIES[facts.metric]] if facts.why is None else _ADVICE[facts.why.verdict]
@@ -199,9 +201,7 @@ def _explained(facts: AlertFacts) -> Iterator[tuple[str, str]]:
         if facts.unexplained:
             yield "Who", f"no explanation: {shown(facts.unexplained, MAX_REASON)}."
         return
-    share = f", {_share(why.share)}" if why.verdict not in (Verdict.UNCLEAR, Verdict.MIX) else ""
-    alone = "not this labeler alone: " if facts.labeler_id and why.verdict is Verdict.CLASS_PAIR else ""
-    yield "Who", f"{alone}{_who(why)}{share}."
+    yield "Who", _blamed(facts, why)
     named = {one.value for one in why.named}
     also = [one for one in facts.leading if one.value not in named]
     if also:
@@ -211,6 +211,12 @@ def _explained(facts: AlertFacts) -> Iterator[tuple[str, str]]:
         level = levels(facts.metric, why.without.metric, why.before)[0]
         who = enumeration(why.without.values)
         yield "Without", f"{who} it would be {level}, back in band."
+
+
+def _blamed(facts: AlertFacts, why: Summary) -> str:
+    share = f", {_share(why.share)}" if why.verdict not in (Verdict.UNCLEAR, Verdict.MIX) else ""
+    alone = "not this labeler alone: " if facts.labeler_id and why.verdict is Verdict.CLASS_PAIR else ""
+    return f"{alone}{_who(why)}{share}."
 
 
 def _told_by(facts: AlertFacts) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from detectors.explain.cause import MIN_NATS, Candidate, Verdict, candidates, tallies_of, value_tallies
+from detectors.explain.cause import MARGIN, Candidate, Verdict, candidates, tallies_of, value_tallies
 from detectors.explain.cells import DIMENSIONS, Cells, Dimension, Row, Totals, cells_of
 from detectors.explain.chance import Spread, Tally, believed
 from detectors.explain.counterfactual import Without, without
@@ -220,7 +220,7 @@ def _cause(found: list[Candidate], change: float, mix: float, error: float) -> C
     margin = best.nats - max(others, default=0.0)
     # Labelers may have more nats than the group that is named: those that are known were compared with it.
     of_all = [o.nats for o in found if o.scope.verdict is not best.scope.verdict and (not o.is_known or margin >= 0)]
-    if best.nats - max(of_all, default=0.0) < (MIN_NATS if of_all else 0.0):
+    if best.nats - max(of_all, default=0.0) < (MARGIN if of_all else 0.0):
         return Cause(Verdict.UNCLEAR, (), False, 0.0, 0.0, 0.0, None)
     return Cause(best.scope.verdict, _named(best), best.scope.swapped, best.share, best.nats, margin, best.spread)
 

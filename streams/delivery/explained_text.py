@@ -39,11 +39,12 @@ class ExplainedText:
         if figures is None or (notice == "resolved" and alert.back is None):
             return self._plain.text(alert, notice)
         facts = self._facts(alert, notice, figures)
-        if notice != "resolved" and alert.rule.metric in EXPLAINED:
+        is_explained = can_be_explained(alert)
+        if is_explained:
             facts = with_why(facts, await self._why(question_of(alert, figures, told_ms(alert))))
         written = message(facts)
-        is_explained = notice != "resolved" and alert.rule.metric in EXPLAINED
-        is_open = is_explained and (facts.why is None or facts.why.verdict is Verdict.UNCLEAR)
+        is_unclear = facts.why is None or facts.why.verdict is Verdict.UNCLEAR
+        is_open = is_explained and is_unclear and notice != "resolved"
         return Text(written.title, written.text, _explanation(facts) if facts.why is not None else "", is_open)
 
     async def close(self) -> None:
@@ -85,8 +86,16 @@ class ExplainedText:
         )
 
 
+def can_be_explained(alert: Alert) -> bool:
+    """Whether it can be told who it is; or was, where all is well again. A labeler's alert has said it."""
+    was_real = alert.state != "resolved" or (alert.ended == "recovered" and alert.scope.kind != "labeler")
+    return was_real and alert.rule.metric in EXPLAINED
+
+
 def told_ms(alert: Alert) -> int:
     """When people are told of it, the last time by now: an alert that is told again is explained by all that came."""
+    if alert.resolved_ms is not None:
+        return alert.resolved_ms
     if alert.look_ms is not None:
         return alert.look_ms - LOOK_MS
     if alert.repeat_ms is not None:

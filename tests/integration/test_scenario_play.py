@@ -174,6 +174,16 @@ def test_who_was_too_early_to_say_is_told_when_it_can_be_said(monkeypatch: pytes
     assert [one.says for one in messages] == ["unclear", "everyone"]
 
 
+@pytest.mark.parametrize(("end", "says"), [("recovered", ["unclear", "everyone"]), ("withdrawn", ["unclear"])])
+def test_what_is_over_says_who_it_was(monkeypatch: pytest.MonkeyPatch, end: Any, says: list[str]) -> None:
+    book, messages = AlertBook("app"), list[Told]()
+    said = iter([told("unclear"), told("everyone")])
+    monkeypatch.setattr(played_module, "_told", lambda alert, at_ms, cells: next(said))
+    for transition in book.take(batch(verdict(1), verdict(2, end, T0 + HOUR // 2))):
+        played_module._tell(messages, transition, cast(Any, None))
+    assert [one.says for one in messages] == says
+
+
 def test_the_first_message_that_names_a_cause_is_judged() -> None:
     early, wrong, right = told("unclear"), told("everyone"), told("labelers", ("labeler", "ann"))
     late = Found(PEOPLE, (early,), (early, right, wrong))

@@ -22,6 +22,7 @@ ROWS = [
     Row("ben", "acme", Totals(1_000, 920), Totals(200, 184.0), "image"),
     Row("cem", "acme", Totals(1_000, 920), Totals(200, 184.0), "image"),
 ]
+LABELER = scope("labeler")
 
 
 class Counted:
@@ -81,7 +82,7 @@ async def test_without_answers_the_alert_speaks_for_itself() -> None:
 @pytest.mark.parametrize(
     ("verdicts", "title"),
     [
-        ([verdict(1), verdict(2, "recovered", T0 + HOUR, level=0.93)], "RESOLVED"),
+        ([verdict(1, on=LABELER), verdict(2, "recovered", T0 + HOUR, on=LABELER, level=0.93)], "RESOLVED"),
         ([verdict(1), verdict(2, "withdrawn", T0 + HOUR)], "WITHDRAWN"),
         ([verdict(1), verdict(2, "new_level", T0 + HOUR)], "RESOLVED"),
         ([verdict(1, "silent", of=rule(no_data="alert"))], "[WARNING] gold: vendor acme"),
@@ -92,6 +93,23 @@ async def test_ends_and_silence_ask_nobody(verdicts: list[Verdict], title: str) 
     text = await words(*verdicts, cells=cells)
     assert text.title.upper().startswith(title.upper())
     assert cells.asked == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (ROWS, "\nWho it was: labeler ana, "),
+        ([row._replace(after=Totals(2, 1.0)) for row in ROWS], None),
+        (None, None),
+    ],
+)
+async def test_what_is_over_says_who_it_was_if_that_can_be_told(rows: list[Row] | None, says: str | None) -> None:
+    cells = Counted(rows)
+    text = await words(verdict(1), verdict(2, "recovered", T0 + HOUR, level=0.93), cells=cells)
+    assert text.title.startswith("RESOLVED")
+    assert (says or "Gold accuracy of acme is at 93 % again") in text.body
+    assert ("Who" in text.body) is (says is not None)
+    assert cells.asked[0].at_ms == T0 + HOUR
 
 
 async def test_told_again_it_is_explained_by_all_answers_until_then() -> None:

@@ -21,7 +21,7 @@ from schemas.scenario import OF_LABELERS, Scenario
 from schemas.thresholds import Rule
 from schemas.times import to_ms
 from schemas.verdicts import Verdicts
-from streams.delivery.explained_text import question_of
+from streams.delivery.explained_text import can_be_explained, question_of
 from streams.evaluate.scenario.cells import RunCells
 from streams.evaluate.scenario.stream import APP_ID, Run, TrueIncident, simulate
 from streams.explanations import Why, why
@@ -132,7 +132,7 @@ def play(
         verdicts = watch.take(batch)
         message = Verdicts.model_construct(app_id=APP_ID, clock_ms=watch.clock_ms, verdicts=tuple(verdicts))
         for transition in book.take(message):
-            if transition.notice in ("firing", "repeat", "update"):
+            if transition.notice is not None:
                 _tell(told.setdefault(transition.alert.alert_id, []), transition, cells)
         if number % 200 == 0:
             done(number / steps)
@@ -143,10 +143,11 @@ def play(
 def _tell(messages: list[Told], transition: Transition, cells: RunCells) -> None:
     """Add the message that comes of it, as `streams.delivery.desk` sends it; ``messages``: of the same alert by now."""
     alert = transition.alert
-    if transition.notice == "update" and (messages[-1].says not in _NAMELESS or not can_explain(alert.rule.metric)):
+    is_told_by_cause = transition.notice in ("update", "resolved")
+    if is_told_by_cause and (messages[-1].says not in _NAMELESS or not can_be_explained(alert)):
         return
     told = _told(alert, transition.at_ms, cells)
-    if transition.notice != "update" or told.says not in _NAMELESS:
+    if not is_told_by_cause or told.says not in _NAMELESS:
         messages.append(told)
 
 
