@@ -163,6 +163,7 @@ class RuleWatch:
         for number, detector in enumerate(scope.detectors):
             found = detector.update(value, now_ms)
             if found is not None:
+                self._near.forget(scope.key)  # it begins anew
                 if self._is_worth(found):
                     said.append(self._begin(scope, found))
                 break
@@ -239,7 +240,6 @@ class RuleWatch:
             found, drop=self._breach_drop, resolve_after_ms=self._resolve_after_ms, is_limit=self._is_fixed
         )
         self._changed[scope.key] = scope
-        self._near.forget(scope.key)
         return Said("breach", scope, self._figures(scope.breach))
 
     def _new_detectors(self) -> tuple[list[Detector], float | None]:
@@ -274,6 +274,8 @@ class RuleWatch:
         ):
             together = self.scopes[key]
             found = _e_detector(together.detectors[number]).conclude(now_ms)
+            self._near.forget(key)
+            self._changed[key] = together
             if self._is_worth(found):
                 yield self._begin(together, found)
 
