@@ -62,6 +62,8 @@ class AlertFacts:
     """Values that contribute most, by dimension."""
     unexplained: str = ""
     """Why there is no ``why``."""
+    is_alone: bool | None = None
+    """Of a labeler's alert: whether the others on the project were heard since, and are well."""
     affected_tasks: int | None = None
     affected_query: str | None = None
     runbook: str | None = None
@@ -102,6 +104,7 @@ def with_why(facts: AlertFacts, found: Why | Unexplained) -> AlertFacts:
         facts,
         why=found.explanation.summary(facts.metric, facts.since_ms),
         based_on=found.based_on,
+        is_alone=found.is_alone,
         leading=found.leading(),
         unexplained="",
         affected_tasks=None if found.affected is None else found.affected.tasks,
@@ -201,7 +204,10 @@ def _explained(facts: AlertFacts) -> Iterator[tuple[str, str]]:
         if facts.unexplained:
             yield "Who", f"no explanation: {shown(facts.unexplained, MAX_REASON)}."
         return
-    yield "Who", _blamed(facts, why)
+    others = (
+        " Others on the project gave too few answers since to say whether it is all." if facts.is_alone is False else ""
+    )
+    yield "Who", f"{_blamed(facts, why)}{others}"
     named = {one.value for one in why.named}
     also = [one for one in facts.leading if one.value not in named]
     if also:
@@ -215,7 +221,8 @@ def _explained(facts: AlertFacts) -> Iterator[tuple[str, str]]:
 
 def _blamed(facts: AlertFacts, why: Summary) -> str:
     share = f", {_share(why.share)}" if why.verdict not in (Verdict.UNCLEAR, Verdict.MIX) else ""
-    alone = "not this labeler alone: " if facts.labeler_id and why.verdict is Verdict.CLASS_PAIR else ""
+    shared = (Verdict.CLASS_PAIR, Verdict.EVERYONE, Verdict.TASK_TYPE)
+    alone = "not this labeler alone: " if facts.labeler_id and why.verdict in shared else ""
     return f"{alone}{_who(why)}{share}."
 
 

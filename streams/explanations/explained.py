@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from detectors.explain import DIMENSIONS, Dimension, Explanation, Row, Totals, Verdict, explain
+from detectors.explain.cause import MIN_NATS
+from detectors.explain.chance import Tally
 from schemas.thresholds import MetricName
 from streams.explanations.affected import Affected, suspects_of
 from streams.explanations.cells import Cells, CellsError
@@ -22,7 +24,7 @@ SEEN_SHARE: Final = 0.4
 them and hardly falls (measured: a third at most where a guideline changed, half and more where labelers got worse)."""
 
 MOST_SHARE: Final = 0.5
-"""Of a labeler's change, that a pair of classes must be to be taken for its cause."""
+"""Of a labeler's change, that what all have in common must be to be taken for its cause."""
 _WITH_CLASSES: Final = ("gold_accuracy", "consensus_agreement")
 LEADING_SHARE: Final = 0.25
 """Of the change, that is worth a word in a message."""
@@ -52,6 +54,8 @@ class Why:
     shared: Explanation | None = None
     """Of an alert on one labeler: why its whole project changed, where classes are confused by all and most of the
     labeler's change is that. It is the guideline then, and not the labeler."""
+    is_alone: bool | None = None
+    """Of an alert on one labeler: whether the others on its project are well, as far as anybody knows."""
 
     def leading(self) -> tuple[Leading, ...]:
         """Of each dimension that tells answers apart, the value that contributes most, if it is beyond chance."""
@@ -88,7 +92,7 @@ async def why(question: Question, cells: Cells) -> Why | Unexplained:
     try:
         rows = await cells.rows(question)
         asked = _explained(rows, question.baseline)
-        judged = None
+        judged, is_alone = None, None
         if question.metric == "consensus_agreement" or (question.metric == "gold_accuracy" and golds_are_few(rows)):
             judged = _explained(await cells.rows(question, "by consensus"), None)
         based_on = which(asked, judged, question.metric)
@@ -100,17 +104,22 @@ async def why(question: Question, cells: Cells) -> Why | Unexplained:
             everybody = await why(whole, cells)
             if isinstance(everybody, Why) and is_shared(found, everybody.explanation):
                 return replace(everybody, asked=asked, judged=judged, shared=everybody.explanation)
+            is_alone = isinstance(everybody, Why) and others_are_well(question.labeler_id, everybody.explanation)
         suspects = suspects_of(question, found)
         affected = None if suspects is None else await cells.affected(question, suspects)
     except CellsError as error:
         return Unexplained(str(error))
-    return Why(asked, judged, based_on, affected)
+    return Why(asked, judged, based_on, affected, is_alone=is_alone)
 
 
 def is_shared(labeler: Explanation, everybody: Explanation) -> bool:
-    """Whether most of a labeler's change is a pair of classes that everybody confuses."""
+    """Whether most of a labeler's change is everybody's: all got worse alike, or confuse one pair of classes."""
     cause = everybody.cause
-    if cause.verdict is not Verdict.CLASS_PAIR or not labeler.change:
+    if not labeler.change:
+        return False
+    if cause.verdict in (Verdict.EVERYONE, Verdict.TASK_TYPE):
+        return everybody.change / labeler.change > MOST_SHARE
+    if cause.verdict is not Verdict.CLASS_PAIR:
         return False
     named = {one.dimension: one.value for one in cause.named}
     pair = named["true_class"], named.get("answer")
@@ -119,6 +128,15 @@ def is_shared(labeler: Explanation, everybody: Explanation) -> bool:
         one.rate for one in labeler.pairs if (one.true_class, one.answer) in pairs or (one.true_class, None) in pairs
     )
     return lost / labeler.change > MOST_SHARE
+
+
+def others_are_well(labeler: str, everybody: Explanation) -> bool:
+    """Whether the others on a labeler's project were heard since, and are well: else it may be all of them."""
+    theirs, others = Tally(), Tally()
+    for one in everybody.contributions["labeler"]:
+        tally, before, after = theirs if one.value == labeler else others, one.before, one.after
+        tally.add_events(before.weight - before.value, before.weight, after.weight - after.value, after.weight)
+    return others.against(theirs) >= MIN_NATS
 
 
 def golds_are_few(rows: Sequence[Row]) -> bool:

@@ -13,7 +13,7 @@ from schemas.rows import AnnotationScoreRow, TaskConfidenceRow
 from schemas.thresholds import MetricName
 from streams.explanations import Question, Recorder, Suspects, Unexplained, Why, why
 from streams.explanations.affected import MAX_LABELERS, list_query, list_sql, rests_on_suspects, suspects_of
-from streams.explanations.explained import FEW_GOLDS, golds_are_few, which
+from streams.explanations.explained import FEW_GOLDS, golds_are_few, is_shared, others_are_well, which
 from streams.explanations.grouping import MAX_CLASSES, Group, rows_of
 from streams.explanations.question import HOUR_MS, Period, enough_before
 from streams.explanations.sql_text import literal, with_literals
@@ -319,3 +319,33 @@ async def test_a_labeler_who_swaps_classes_as_all_do_is_not_alone(swapping: int)
     if found.shared is not None:
         assert found.explanation.cause.verdict is Verdict.CLASS_PAIR
         assert found.affected is not None
+
+
+@pytest.mark.parametrize(("answers", "well"), [(1, False), (20, True)])
+def test_a_labeler_is_alone_if_the_others_were_heard_and_are_well(answers: int, well: bool) -> None:
+    everybody = level({"a": (20, 0.9, 0.2), "b": (answers, 0.9, 0.9), "c": (answers, 0.9, 0.9)})
+    assert others_are_well("a", everybody) is well
+
+
+@pytest.mark.parametrize(("after", "shared"), [(0.5, True), (0.05, False)])
+def test_what_all_do_alike_is_not_one_labelers_unless_it_is_half_of_it_at_most(after: float, shared: bool) -> None:
+    everybody = level({f"w{number}": (100, 0.9, 0.5) for number in range(8)})
+    assert everybody.cause.verdict is Verdict.EVERYONE
+    assert is_shared(level({"a": (100, 0.9, after)}), everybody) is shared
+
+
+async def test_a_labeler_who_is_alone_at_work_may_be_as_bad_as_all() -> None:
+    def stored(others: int) -> Recorder:
+        store = Recorder()
+        for number in range(2_000):
+            who, at = number % 4, SINCE - 5 * HOUR_MS + number * 10_000
+            if at < SINCE or who == 3 or number % 100 < others:
+                right = number % 19 != 7 and not (at >= SINCE and who == 3 and number % 8 == 7)
+                store.record(score(number, at, f"w{who}", right, gold_label="cat", gold_correct=right))
+                store.record(task(task_id=f"t{number}", truth="cat", consensus_label="cat"))
+        return store
+
+    for others, is_alone in ((0, False), (60, True)):
+        found = await why(question(labeler_id="w3", at_ms=SINCE + 2 * HOUR_MS), stored(others))
+        assert isinstance(found, Why)
+        assert found.is_alone is is_alone

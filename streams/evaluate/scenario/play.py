@@ -235,13 +235,15 @@ def lost_of(told: Told, number: int, run: Run) -> int:
 
 
 def _told(alert: Alert, at_ms: int, cells: RunCells) -> Told:
-    """What a message says. A labeler's alert names the labeler by itself, unless all confuse the same classes."""
+    """What a message says. A labeler's alert names the labeler, unless it is all, or nobody knows how the others do."""
     scope, figures = alert.scope, alert.figures
     fired = Fired(alert.rule.name, alert.rule.metric, scope, at_ms)
     found = None
     if figures is not None and can_explain(alert.rule.metric):
         found = asyncio.run(why(question_of(alert, figures, at_ms), cells))
     if scope.kind == "labeler" and not (isinstance(found, Why) and found.shared is not None):
+        if isinstance(found, Why) and found.is_alone is False:
+            return Told(fired, alert, "unclear", ())
         return Told(fired, alert, "labelers", (Named("labeler", scope.labeler_id),))
     if not isinstance(found, Why):
         return Told(fired, alert, "nothing", ())
