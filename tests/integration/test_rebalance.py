@@ -12,9 +12,8 @@ from tests.integration.deployment import VIEWS, Deployment, contents, days_of_in
 
 pytestmark = pytest.mark.integration
 
-#: Message by message: the backlog lasts until the second worker has its share, and the first leaves some of its own.
-SLOWLY = {"LABELWATCH_WORKER__BATCH_MAX_RECORDS": "1", "LABELWATCH_WORKER__CHECKPOINT_EVENTS": "500"}
-SOONER = SLOWLY | {"LABELWATCH_WORKER__BATCH_MAX_RECORDS": "50"}
+#: Small batches: the backlog lasts until the second worker has its share, and the first leaves some of its own.
+SLOWLY = {"LABELWATCH_WORKER__BATCH_MAX_RECORDS": "2", "LABELWATCH_WORKER__CHECKPOINT_EVENTS": "500"}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def broker_kind() -> str:
 
 def _messages() -> Iterator[Message]:
     return iter(
-        disorder(days_of_incidents(5, one_task_in=2), seed=5, duplicates=0.05, malformed=0.05, shuffle_seconds=60)
+        disorder(days_of_incidents(5, one_task_in=1), seed=5, duplicates=0.05, malformed=0.05, shuffle_seconds=60)
     )
 
 
@@ -34,7 +33,7 @@ def test_a_worker_joins_a_busy_one_which_then_leaves(deployment: Deployment) -> 
     client, undisturbed = deployment.database("handed"), deployment.database("undisturbed")
     first = deployment.start_worker("handed", "handed", **SLOWLY)
     first.wait_for("score.batch", count=5)
-    second = deployment.start_worker("handed", "handed", **SOONER)
+    second = deployment.start_worker("handed", "handed", **SLOWLY)
     second.wait_for("score.batch", count=20)
     so_far = first.text().count('"event": "score.batch"')
     first.wait_for("score.batch", count=so_far + 20)
