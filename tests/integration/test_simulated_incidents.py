@@ -9,55 +9,14 @@ from statistics import fmean, median
 from typing import Any
 
 import pytest
-import yaml
 
 from schemas.events import AnnotationEvent
 from schemas.labels import canonical, is_closed
 from schemas.times import to_ms
 from streams.sources.simulate import Scenario, Simulation, Truth
-from streams.sources.simulation.scenario import parse_scenario
+from tests.simulated_operation import scenario_with
 
 pytestmark = pytest.mark.integration  # not for what it starts, but for the whole simulations
-
-BASE: dict[str, Any] = {
-    "name": "test",
-    "duration": "12h",
-    "projects": [
-        {
-            "id": "images",
-            "task_type": "image_class",
-            "kind": "class",
-            "classes": {"cat": 3, "dog": 3, "owl": 2},
-            "handling_seconds": 45,
-            "gold_share": 0.1,
-        },
-        {
-            "id": "videos",
-            "task_type": "video_rating",
-            "kind": "rating",
-            "classes": {"1": 1, "2": 2, "3": 1},
-            "handling_seconds": 60,
-        },
-    ],
-    "vendors": [
-        {
-            "id": name,
-            "time_zone": "UTC",
-            "labelers": 8,
-            "projects": ["images", "videos"],
-            "accuracy": 0.9,
-            "shift_starts": [0.5],
-            "shift_hours": 10,
-        }
-        for name in ("north", "south")
-    ],
-}
-START, END = "5h", "8h"
-
-
-def scenario_with(**incident: Any) -> Scenario:
-    data = BASE | {"incidents": [{"id": "trouble", "start": START, "end": END, **incident}]}
-    return parse_scenario(yaml.safe_dump(data), "test")
 
 
 class Run:

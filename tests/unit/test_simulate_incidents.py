@@ -13,47 +13,7 @@ import yaml
 from streams.sources.simulate import Simulation
 from streams.sources.simulation.incident import IncidentType
 from streams.sources.simulation.scenario import Scenario, ScenarioError, parse_scenario
-
-BASE: dict[str, Any] = {
-    "name": "test",
-    "duration": "12h",
-    "projects": [
-        {
-            "id": "images",
-            "task_type": "image_class",
-            "kind": "class",
-            "classes": {"cat": 3, "dog": 3, "owl": 2},
-            "handling_seconds": 45,
-            "gold_share": 0.1,
-        },
-        {
-            "id": "videos",
-            "task_type": "video_rating",
-            "kind": "rating",
-            "classes": {"1": 1, "2": 2, "3": 1},
-            "handling_seconds": 60,
-        },
-    ],
-    "vendors": [
-        {
-            "id": name,
-            "time_zone": "UTC",
-            "labelers": 8,
-            "projects": ["images", "videos"],
-            "accuracy": 0.9,
-            "shift_starts": [0.5],
-            "shift_hours": 10,
-        }
-        for name in ("north", "south")
-    ],
-}
-START, END = "5h", "8h"
-
-
-def scenario_with(**incident: Any) -> Scenario:
-    data = copy.deepcopy(BASE)
-    data["incidents"] = [{"id": "trouble", "start": START, "end": END, **incident}]
-    return parse_scenario(yaml.safe_dump(data), "test")
+from tests.simulated_operation import BASE, scenario_with
 
 
 def test_incidents_of_one_labeler_add_up() -> None:
