@@ -175,18 +175,31 @@ class EDetector:
         """Whether so much was seen that a finding is allowed."""
         return self._seen >= max(self._method.min_count, 1)
 
-    def update(self, value: float, at_ms: int) -> Finding | None:
-        """Take one value from 0 to 1."""
-        good = check_share(value) if self._method.direction == "down" else 1.0 - check_share(value)
+    def update(self, value: float, at_ms: int, relative: float = 1.0) -> Finding | None:
+        """Take one value from 0 to 1.
+
+        Args:
+            value: what came.
+            at_ms: its time.
+            relative: what is expected of it in control, as a multiple of the level. The level that is learned, and
+                that of a finding, are those of values of which 1 was expected.
+        """
+        down = self._method.direction == "down"
+        good = check_share(value) if down else 1.0 - check_share(value)
+        factors, adjusted = self._factors, good
+        if relative != 1.0:
+            level = self._level * relative if down else 1.0 - (1.0 - self._level) * relative
+            factors = self._factors_at(min(max(level, 0.0), self._highest))
+            adjusted = value / relative if down else 1.0 - value / relative
         found = None
         if self._seen >= 0:
-            factors = self._factors
-            found = self._test([f - f * g * good for f, g in zip(factors, self._sizes, strict=True)], good, 1, at_ms)
+            factors = [f - f * g * good for f, g in zip(factors, self._sizes, strict=True)]
+            found = self._test(factors, adjusted, 1, at_ms)
             if self._learning is not None:
-                self._wait(good, 1)
+                self._wait(adjusted, 1)
         else:
             self._seen += 1
-            self._learn(good, 1)
+            self._learn(adjusted, 1)
         return found
 
     def update_counts(self, right: int, seen: int, at_ms: int) -> Finding | None:
@@ -322,7 +335,11 @@ class EDetector:
             level = self._good / (self._good + self._bad)
             level = level if level < self._highest else self._highest
         self._level = level
-        self._factors = [1.0 / (1.0 - g * level) for g in self._sizes]
+        self._factors = self._factors_at(level)
+
+    def _factors_at(self, level: float) -> list[float]:
+        """What a value of 0 multiplies every bet by."""
+        return [1.0 / (1.0 - g * level) for g in self._sizes]
 
     def _log_null(self, good: int, seen: int) -> float:
         """How much likelier a learned level makes counts than its mean does: levels differ, so counts vary more."""

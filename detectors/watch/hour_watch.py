@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from detectors.watch.hours import HOURLY, CalibrationTally, LabelTally, Tally, Work, distance
-from detectors.watch.rule_watch import RuleWatch, Said, ScopeState
+from detectors.watch.rule_watch import RuleWatch
+from detectors.watch.scope_state import Said, ScopeState
 from detectors.watch.together import ScopeKey
 from schemas.measurements import Answer, Segment, Settled
 

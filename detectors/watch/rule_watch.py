@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 from detectors.change.cusum import BernoulliCusum
 from detectors.change.e_process import EDetector, EProcess
@@ -16,11 +16,12 @@ from detectors.rule_check import smallest_drop
 from detectors.rule_method import CannotPlanError, Detecting
 from detectors.watch.breach import Breach, End
 from detectors.watch.planner import LEVEL_STEP, Planner, Volume, has_level
+from detectors.watch.scope_state import Said, ScopeState, in_order
 from detectors.watch.together import ScopeKey, Together
 from schemas.measurements import Segment
 from schemas.scope import KEY_FIELDS, SEGMENT_FIELDS
 from schemas.thresholds import Rule
-from schemas.verdicts import Figures, VerdictKind
+from schemas.verdicts import Figures
 
 #: Scopes are found together if something came of them within so long: what spoke against others may be over.
 FRESH_MS: Final = 3_600_000
@@ -29,32 +30,10 @@ DAY_MS: Final = 86_400_000
 FORGET_MS: Final = 35 * DAY_MS
 #: Silence is no news before.
 LEAST_SILENCE_MS: Final = 60_000
+#: Methods that hold each value against what is expected of it.
+_ADJUSTED: Final = ("e_sr", "e_sr_guaranteed", "e_cusum")
 #: Methods that go on from their state when only the threshold is another one.
 _GO_ON: Final = (EProcess, Seasonal, BernoulliCusum, FixedThreshold)
-
-
-class Said(NamedTuple):
-    """What a rule says of a scope."""
-
-    kind: VerdictKind
-    scope: ScopeState
-    figures: Figures | None
-
-
-@dataclass(slots=True)
-class ScopeState:
-    """One scope of a rule."""
-
-    key: ScopeKey
-    fields: dict[str, str]
-    """Of the segment, and the labeler, as far as the rule tells them apart; of a labeler the vendor, too."""
-    detectors: list[Detector]
-    level: float | None
-    """That the detectors were planned for."""
-    heard_ms: int
-    """The clock at the latest value."""
-    breach: Breach | None = None
-    is_silent: bool = False
 
 
 class RuleWatch:
@@ -85,7 +64,8 @@ class RuleWatch:
         """Since the last `take_changed`; None for those forgotten."""
         self._known: dict[tuple[str, ...], ScopeState | None] = {}
         """Segment, and labeler where they are told apart, to scope."""
-        self._is_by_labeler = rule.scope.kind == "labeler"
+        self.is_by_labeler = rule.scope.kind == "labeler"
+        self._is_adjusted = rule.method in _ADJUSTED
         self._swept_ms = 0
 
     def change(self, rule: Rule) -> list[Said]:
@@ -115,11 +95,11 @@ class RuleWatch:
 
     def at(self, segment: Segment, labeler_id: str, now_ms: int) -> ScopeState | None:
         """The scope that an answer belongs to, new if it was not known; None if the rule does not watch it."""
-        where = (*segment, labeler_id) if self._is_by_labeler else segment
+        where = (*segment, labeler_id) if self.is_by_labeler else segment
         if where not in self._known:
             self._known[where] = self._scope(segment, labeler_id, now_ms)
         found = self._known[where]
-        if self._is_by_labeler and found is not None:
+        if self.is_by_labeler and found is not None:
             found.fields["vendor_id"] = segment[2]
         return found
 
@@ -146,7 +126,14 @@ class RuleWatch:
         scope.is_silent = False
         return [Said("speaking", scope, None)]
 
-    def take(self, scope: ScopeState, value: float, now_ms: int, submitted_ms: int | None = None) -> list[Said]:
+    def take(
+        self,
+        scope: ScopeState,
+        value: float,
+        now_ms: int,
+        submitted_ms: int | None = None,
+        relative: float = 1.0,
+    ) -> list[Said]:
         """Take a value of a scope.
 
         Args:
@@ -154,14 +141,19 @@ class RuleWatch:
             value: of the rule's metric.
             now_ms: the clock.
             submitted_ms: of a value that comes late, the time that it is about.
+            relative: what is expected of the value while all is well, as a multiple of the scope's level.
         """
+        relative = relative if self._is_adjusted else 1.0
         self._volume.add(value, now_ms)
         self._changed[scope.key] = scope
         if scope.breach is not None:
-            return self._after_breach(scope, scope.breach, value, now_ms, submitted_ms)
+            return self._after_breach(scope, scope.breach, value / relative, now_ms, submitted_ms)
         said: list[Said] = []
         for number, detector in enumerate(scope.detectors):
-            found = detector.update(value, now_ms)
+            if relative == 1.0:
+                found = detector.update(value, now_ms)
+            else:
+                found = _e_detector(detector).update(value, now_ms, relative)
             if found is not None:
                 self._near.forget(scope.key)  # it begins anew
                 if self._is_worth(found):
@@ -379,16 +371,11 @@ class RuleWatch:
         }
 
 
-def in_order(said: Iterable[Said]) -> list[Said]:
-    """Of many scopes at once, in the order of their keys: that of memory is another one after a restart."""
-    return sorted(said, key=lambda one: one.scope.key)
-
-
 def _of_level(method: Method, level: float | None) -> Method:
     """The method as it was planned when the scope was new."""
     return replace(method, level=level) if isinstance(method, EProcess) and level is not None else method
 
 
 def _e_detector(detector: Detector) -> EDetector:
-    assert isinstance(detector, EDetector), "only e-processes share their budget"
+    assert isinstance(detector, EDetector), "only e-processes share their budget, or adjust"
     return detector

@@ -53,10 +53,10 @@ class Habits:
 
 Value = Callable[[Answer], float | bool | None]
 
-#: Metrics of which every answer is a value, as far as it says anything. Those of a labeler's habits are not here.
+#: Metrics of which every answer is a value, as far as it says anything. Those of a labeler's habits are not here,
+#: nor is agreement: what is expected of it is another thing for every answer (`crew`).
 OF_ANSWER: Final[Mapping[MetricName, Value]] = {
     "gold_accuracy": lambda answer: answer.gold_correct,
-    "consensus_agreement": lambda answer: answer.agrees,
     "interval_coverage_90": lambda answer: answer.is_covered,
     "too_fast_share": lambda answer: answer.is_too_fast,
     "too_slow_share": lambda answer: answer.is_too_slow,

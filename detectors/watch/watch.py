@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import orjson
 
+from detectors.watch.crew import Crews
 from detectors.watch.hour_watch import Hours
 from detectors.watch.hours import HOURLY
 from detectors.watch.order import EventOrder, Item
 from detectors.watch.planner import Planner, plan_rule
 from detectors.watch.rule_change import looks_for_the_same
-from detectors.watch.rule_watch import RuleWatch, Said, in_order
+from detectors.watch.rule_watch import RuleWatch
+from detectors.watch.scope_state import Said, ScopeState, in_order
 from detectors.watch.values import HABITS, OF_ANSWER, Habits, Value
 from schemas.measurements import Answer, LateTruth, Measurements, Refused, ReviewMeasured, Segment, Settled
 from schemas.thresholds import MetricName, Rule
@@ -78,6 +80,7 @@ class Watch:
         self._deleted: dict[tuple[str, str], None] = {}
         """Kind and key of state that is not needed any more."""
         self._hours = Hours()
+        self._crews = Crews()
         self._arrange()
 
     @property
@@ -159,6 +162,8 @@ class Watch:
             if value is not None:
                 for rule in rules:
                     self._feed(rule, segment, answer.labeler_id, float(value), told, late_ms)
+        if self._of_agreement and answer.agrees is not None:
+            self._agreement(answer, answer.agrees, segment, told, late_ms)
         if self._of_habits and not answer.is_revision:
             repeats = self._habit(answer, segment)
             for is_free, rule in self._of_habits:
@@ -170,6 +175,17 @@ class Watch:
                 rule.hear(scope, now_ms)
         if self._hours.rules:
             told.extend(self._verdict(rule, said) for rule, said in self._hours.add(answer, segment, now_ms))
+
+    def _agreement(
+        self, answer: Answer, agrees: bool, segment: Segment, told: list[Verdict], late_ms: int | None
+    ) -> None:
+        expected = self._crews.expected(segment, answer.labeler_id, answer.peers)
+        is_well = True
+        for rule in self._of_agreement:
+            relative = expected.of_labeler if rule.is_by_labeler else expected.of_all
+            scope = self._feed(rule, segment, answer.labeler_id, float(agrees), told, late_ms, relative)
+            is_well &= scope is None or scope.breach is None
+        self._crews.see(segment, answer.labeler_id, agrees, answer.peers, is_learned=is_well)
 
     def _other(self, item: Item, segments: Sequence[Segment], told: list[Verdict]) -> None:
         match item:
@@ -203,12 +219,14 @@ class Watch:
         value: float,
         told: list[Verdict],
         submitted_ms: int | None = None,
-    ) -> None:
+        relative: float = 1.0,
+    ) -> ScopeState | None:
         scope = rule.at(segment, labeler_id, self.clock_ms)
         if scope is not None:
-            found = rule.hear(scope, self.clock_ms) + rule.take(scope, value, self.clock_ms, submitted_ms)
+            found = rule.hear(scope, self.clock_ms) + rule.take(scope, value, self.clock_ms, submitted_ms, relative)
             if found:
                 told.extend(self._verdict(rule, said) for said in found)
+        return scope
 
     def _habit(self, answer: Answer, segment: Segment) -> bool | None:
         key = (segment[0], segment[1], answer.labeler_id)
@@ -260,6 +278,7 @@ class Watch:
             (value_of, self._by_metric[metric]) for metric, value_of in OF_ANSWER.items() if metric in self._by_metric
         ]
         self._of_habits = [(is_free, rule) for metric, is_free in HABITS.items() for rule in self._on(metric)]
+        self._of_agreement = self._on("consensus_agreement")
         self._on_stalls = self._on("stall_seconds")
         gone = self._hours.arrange([rule for metric in HOURLY for rule in self._on(metric)])
         self._deleted.update(dict.fromkeys(("hour", _dumps(key)) for key in gone))
@@ -292,13 +311,14 @@ class Watch:
         for key in self._changed_habits:
             habits = self._habits.get(key)
             changed.append(("labeler", _dumps(key), _payload(habits and habits.dump())))
+        changed.extend(("crew", _dumps(key), _payload(state)) for key, state in self._crews.take_changed())
         changed.append(("watch", "", _dumps(self._dump())))
         self._deleted, self._changed_habits, self._has_moved = {}, {}, False
         return changed
 
     def load(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """Continue from what `take_changed` gave, under the same rules."""
-        values: dict[str, dict[str, Any]] = {"watch": {}, "scope": {}, "hour": {}, "labeler": {}}
+        values: dict[str, dict[str, Any]] = {"watch": {}, "scope": {}, "hour": {}, "labeler": {}, "crew": {}}
         for kind, key, payload in rows:
             values[kind][key] = orjson.loads(payload)
         for state in values["watch"].values():
@@ -312,6 +332,8 @@ class Watch:
         for key, state in values["labeler"].items():
             project_id, task_type, labeler_id = orjson.loads(key)
             self._habits[(project_id, task_type, labeler_id)] = Habits(state)
+        for key, state in values["crew"].items():
+            self._crews.load(orjson.loads(key), state)
 
     def _dump(self) -> dict[str, Any]:
         return {

@@ -17,7 +17,7 @@ from streams.state.partition_state import Changes
 from streams.state.position import Position
 from streams.thresholds import LoadedThresholds, ThresholdsError, parse_thresholds
 
-CODEC_VERSIONS: Final = {"position": 1, "rules": 1, "watch": 1, "scope": 1, "labeler": 1, "hour": 1}
+CODEC_VERSIONS: Final = {"position": 1, "rules": 1, "watch": 1, "scope": 1, "labeler": 1, "hour": 1, "crew": 1}
 
 
 class WatchState:

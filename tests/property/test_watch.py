@@ -18,6 +18,7 @@ RULES = (
     rule(name="gold"),
     rule(name="segment", scope="segment", no_data="alert"),
     rule("constant_answer_share", smallest_drop=0.3),
+    rule("consensus_agreement", scope="segment"),
     rule("volume", scope="segment", method="fixed", limit=20, min_count=1, direction="down"),
     rule("label_distance_peers", method="fixed", limit=0.2, min_count=1),
     rule("label_distance_own", scope="project", method="fixed", limit=0.1, min_count=1),
@@ -69,6 +70,8 @@ def story(seed: int, count: int = 900) -> list[Measurements]:
                     labeler_id=labeler,
                     label=label,
                     is_free=False,
+                    agrees=right if number % 3 else None,
+                    peers=number % 3,
                     gold_correct=right if chance.random() < 0.7 else None,
                     is_late=chance.random() < 0.05,
                     seconds=chance.random() * 20,
@@ -110,7 +113,14 @@ def test_stories_have_something_to_tell() -> None:
     """Else the properties below would hold of nothing."""
     found = {(one.kind, one.rule.name) for seed in range(3) for one in run(watch_of(), story(seed))}
     assert {kind for kind, _ in found} >= {"breach", "recovered", "silent", "speaking"}
-    assert {name for _, name in found} >= {"gold", "segment", "volume", "stall_seconds", "label_distance_peers"}
+    assert {name for _, name in found} >= {
+        "gold",
+        "segment",
+        "consensus_agreement",
+        "volume",
+        "stall_seconds",
+        "label_distance_peers",
+    }
 
 
 @settings(max_examples=8, deadline=None)

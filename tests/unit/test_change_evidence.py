@@ -15,6 +15,7 @@ from scipy.special import beta, comb
 from detectors.change.bets import bets_on
 from detectors.change.e_bh import e_benjamini_hochberg
 from detectors.change.e_process import EProcess, Learning
+from detectors.change.finding import Direction
 
 NEVER = 1e200
 
@@ -35,6 +36,38 @@ def test_the_sum_grows_by_one_an_answer_while_nothing_changes() -> None:
     assert mean_statistic(method, 8, lambda r: 0.9**r * 0.1 ** (8 - r)) == pytest.approx(8)
     assert mean_statistic(method, 8, lambda r: 0.93**r * 0.07 ** (8 - r)) < 7, "and by less where all is better"
     assert mean_statistic(method, 8, lambda r: 0.8**r * 0.2 ** (8 - r)) > 12
+
+
+@pytest.mark.parametrize("direction", ["down", "up"])
+def test_it_grows_by_one_whatever_is_expected_of_each_answer(direction: Direction) -> None:
+    method, level, relatives = EProcess(NEVER, 0.6, 0.2, direction), 0.6, [0.5, 1.0, 1.3, 0.8, 1.1, 0.6]
+    total = plain = 0.0
+    for order in product((0.0, 1.0), repeat=len(relatives)):
+        detector, unaware = method.build(), method.build()
+        chance = 1.0
+        for number, (value, relative) in enumerate(zip(order, relatives, strict=True)):
+            detector.update(value, number, relative)
+            unaware.update(value, number)
+            chance *= level * relative if value else 1.0 - level * relative
+        total += chance * detector.statistic
+        plain += chance * unaware.statistic
+    assert total == pytest.approx(len(relatives))
+    assert plain != pytest.approx(len(relatives), rel=0.05), "of those who should all be alike it would not"
+
+
+def test_levels_are_those_of_answers_of_which_the_level_is_expected() -> None:
+    detector = EProcess(1_000.0, 0.9, learning=Learning(10, 50, lag=0)).build()
+    for number in range(2_000):  # by turns 20 of which the level is expected, and 20 of which two thirds of it
+        is_usual = number % 40 < 20
+        right = number % 20 < (18 if is_usual else 12)
+        assert detector.update(float(right), number, 1.0 if is_usual else 2 / 3) is None
+    assert detector.level == pytest.approx(0.9, abs=0.02)
+    found = None
+    while found is None:
+        number += 1
+        found = detector.update(float(number % 5 < 2), number, 2 / 3)
+    assert found.baseline == pytest.approx(0.9, abs=0.02)
+    assert found.level == pytest.approx(0.6, abs=0.15), "two of five, where three were to be expected"
 
 
 def test_the_sum_of_a_learned_level_grows_by_one_on_average_over_the_fleet() -> None:
