@@ -98,13 +98,21 @@ Examples:
 @click.argument("alert_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def show(alert_id: str, as_json: bool) -> None:
-    """Show one alert: what people were told, why it fired, to whom it was sent, and what they noted."""
+    """Show one alert: what people were told, why it fired, to whom it was sent, and what they noted.
+
+    An alert that was sent to nobody is explained now.
+    """
     from streams.cli import alerts_output
+    from streams.cli.alerts_words import find_words, has_words
+    from streams.settings import load_settings
 
     with _table() as table:
         one = table.one(alert_id)
         table.mark_silenced([one], _now_ms())
         deliveries, notes = table.deliveries(one["alert_id"]), table.notes(one["alert_id"], one["rule"])
+        evidence = table.evidence(one["alert_id"])
+    if not has_words(one):
+        one |= asyncio.run(find_words(one | evidence, load_settings()))
     if as_json:
         alerts_output.print_object(one, deliveries, notes)
     else:

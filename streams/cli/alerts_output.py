@@ -74,9 +74,9 @@ def print_one(one: dict[str, Any], deliveries: Sequence[dict[str, Any]], notes: 
     from rich.text import Text
 
     console = Console()
-    console.print(Text(printable(one["title"] or f"{one['rule']}: {_scope(one)}"), style="bold"))
+    console.print(Text(printable(one["title"] or f"{one['rule']}: {_scope(one)}"), style="bold"), soft_wrap=True)
     for line in one["body"].splitlines():
-        console.print(Text(printable(line)))
+        console.print(Text(printable(line)), soft_wrap=True)
     facts = Table(show_header=False, box=None)
     shown = {
         "id": one["alert_id"],

@@ -35,13 +35,17 @@ class ExplainedText:
         self._plain = PlainText(page_template)
 
     async def __call__(self, alert: Alert, notice: Notice) -> Text:
+        return await self.text(alert, notice, told_ms(alert))
+
+    async def text(self, alert: Alert, notice: Notice, until_ms: int) -> Text:
+        """As calling it, explained by all answers until then."""
         figures = alert.figures
         if figures is None or (notice == "resolved" and alert.back is None):
             return self._plain.text(alert, notice)
         facts = self._facts(alert, notice, figures)
         is_explained = can_be_explained(alert)
         if is_explained:
-            facts = with_why(facts, await self._why(question_of(alert, figures, told_ms(alert))))
+            facts = with_why(facts, await self._why(question_of(alert, figures, until_ms)))
         written = message(facts)
         is_unclear = facts.why is None or facts.why.verdict is Verdict.UNCLEAR
         is_open = is_explained and is_unclear and notice != "resolved"

@@ -93,6 +93,20 @@ async def test_list_and_show(rig: Rig) -> None:
     assert "no alert 'ffff'" in run("show", "ffff", code=1).stderr
 
 
+async def test_what_nobody_was_told_is_put_into_words_when_somebody_looks(rig: Rig) -> None:
+    (held,) = listed("--rule", "labeler-gold")
+    assert (held["body"], held["told"]) == ("", 0)
+    alert_id = str(held["alert_id"])
+    one = (await asyncio.to_thread(run, "show", alert_id)).stdout  # the command has a loop of its own
+    assert "fell from 92 % to 80 %" in one
+    assert "Who: no explanation: there are no answers before the change" in one
+    assert "evidence of" in one
+    assert "\x1b[31m" not in one
+    whole = json.loads((await asyncio.to_thread(run, "show", alert_id, "--json")).stdout)
+    assert whole["title"].startswith("WARNING gold accuracy of")
+    assert whole["explanation"] == ""
+
+
 async def test_ack(rig: Rig) -> None:
     alert_id = str(listed()[0]["alert_id"])
     said = run("ack", alert_id[:6], "--by", "ana", "--note", "it's known")
