@@ -66,6 +66,7 @@ bench: $(VENV)/.bench ## The figures of the README's tables (truth: with the set
 	$(BIN)/python -m benchmarks.capacity
 	$(BIN)/python -m benchmarks.detection
 	$(BIN)/python -m benchmarks.spreads
+	$(BIN)/python -m benchmarks.crews
 	$(BIN)/python -m benchmarks.captions
 
 docs: $(VENV)/.dev ## Make again the pages that are made from code
