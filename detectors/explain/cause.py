@@ -169,7 +169,7 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
         cost = price + math.log(kinds[scope.verdict] * of_kind[_kind(scope)])
         nats = tally_sum(of_person.values()).nats - cost
         spread = spread_of(list(of_person.values()))
-        is_even, ahead = _is_even(scope, spread), nats - scattered
+        is_even, ahead = _is_even(scope, spread, of_person), nats - scattered
         may_be = ahead > (-MARGIN if is_even or spread.expected_share < KNOWN else MIN_NATS)
         is_known = is_even if spread.expected_share >= KNOWN else ahead >= (MIN_NATS if is_even else MARGIN)
         is_known = is_known and (scope.verdict is Verdict.CLASS_PAIR or spread.labelers >= ALL)
@@ -247,8 +247,13 @@ def _share(cells: Cells, scope: Scope, people: set[Person] | None = None) -> flo
     return math.fsum(moved) / cells.change if cells.change else 0.0
 
 
-def _is_even(scope: Scope, spread: Spread) -> bool:
-    return spread.even_share >= (EVEN if scope.answer is None else EVEN_PAIR) * spread.expected_share
+def _is_even(scope: Scope, spread: Spread, of_person: dict[Person, Tally]) -> bool:
+    """Whether a change is spread evenly. Of a group also if labelers differ, and surely more than half changed."""
+    if scope.answer is not None:
+        return spread.even_share >= EVEN_PAIR * spread.expected_share
+    if spread.even_share >= EVEN * spread.expected_share:
+        return True
+    return scattered_nats(of_person.values(), MOST) - scattered_nats(of_person.values()) >= MARGIN
 
 
 def _is_not_all(scope: Scope, tallies: Tallies) -> bool:

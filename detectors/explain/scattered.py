@@ -14,7 +14,7 @@ from detectors.explain.chance import Tally, tally_sum
 SOME: Final = np.arange(1, 11) / 20
 """Shares of the labelers that "some" may be: a half at most."""
 MOST: Final = np.arange(11, 20) / 20
-"""Those who follow a new guideline are more."""
+"""More than half of them, as those who follow a new guideline."""
 _RATIOS: Final = np.geomspace(1.2, 50.0, 25)
 """By how much more often those may err."""
 _MOST_NATS: Final = 500.0

@@ -110,6 +110,17 @@ def test_all_of_a_vendor_is_the_vendor() -> None:
     assert (why.without.values, why.without.in_band) == (("acme",), True)
 
 
+@pytest.mark.parametrize(
+    ("least", "verdict"), [(0.0, Verdict.LABELERS), (0.03, Verdict.LABELERS), (0.07, Verdict.EVERYONE)]
+)
+def test_all_may_be_hit_though_some_are_hit_harder(least: float, verdict: Verdict) -> None:
+    """Eight of twelve fall by 20 points. Of the others a fall by 3 in 200 answers may be chance, one by 7 is none."""
+    falls = [least] * 4 + [0.2] * 8
+    why = explain([row(f"l{n}", (400, 368), (200, round(200 * (0.92 - fall)))) for n, fall in enumerate(falls)])
+    assert why.cause.verdict is verdict
+    assert len(why.cause.named) == (8 if verdict is Verdict.LABELERS else 0)
+
+
 def test_most_of_a_vendor_is_not_the_vendor_while_some_are_as_ever() -> None:
     bots = [row(f"bot{n}", (30, 27), (900, 360)) for n in range(5)]
     why = explain([*bots, *team(3, "acme", 92), *team(4, "zeta", 92)])

@@ -140,14 +140,18 @@ def test_metrics_whose_counts_vary_more_ask_for_more_evidence(method: str, monke
         assert found.arl == 5_000, "the promise is the same"
         return found.method.threshold
 
-    spread = METRICS["consensus_agreement"].spread
     one = math.log(threshold("gold_accuracy", "labeler"))
-    assert spread > METRICS["gold_accuracy"].spread == 1.0
-    assert math.log(threshold("consensus_agreement", "labeler")) == pytest.approx(spread * one, 1e-3)
-    assert math.log(threshold("consensus_agreement", "vendor")) == pytest.approx(spread * one, 1e-3)
-    of_several = METRICS["gold_accuracy"].pooled_spread
-    assert of_several is not None
-    assert math.log(threshold("gold_accuracy", "vendor")) == pytest.approx(of_several * one, 1e-3)
+    assert METRICS["gold_accuracy"].spread == 1.0
+    agreement, gold = METRICS["consensus_agreement"], METRICS["gold_accuracy"]
+    assert agreement.pooled_spread is not None
+    assert gold.pooled_spread is not None
+    assert agreement.spread > agreement.pooled_spread > 1.0
+    for metric, scope, spread in (
+        ("consensus_agreement", "labeler", agreement.spread),
+        ("consensus_agreement", "vendor", agreement.pooled_spread),
+        ("gold_accuracy", "vendor", gold.pooled_spread),
+    ):
+        assert math.log(threshold(metric, scope)) == pytest.approx(spread * one, 1e-3)
 
 
 def test_a_larger_drop_is_seen_sooner() -> None:
