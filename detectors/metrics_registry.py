@@ -96,7 +96,7 @@ _ALL: Final = (
     ),
     _answers(
         "consensus_agreement", "down", "answers", 0.85, 0.1,
-        "Share of answers that are what was believed of the task before they came.",
+        "Share of answers that are what was believed of the task before. E-processes allow for who is at work.",
         ("compared", "agreed"), spread=2.0, pooled_spread=1.25,
     ),
     Metric(
