@@ -65,7 +65,7 @@ def losses(name: str, labels: Iterable[tuple[str, str, str]]) -> Row:
             expected = crews.expected(SEGMENT, labeler, len(others))
             lost_level += _loss(level, agrees)
             lost_crew += _loss(level * expected.of_all, agrees)
-            crews.see(SEGMENT, labeler, agrees, len(others))
+            crews.see(SEGMENT, labeler, agrees, expected)
             agreed, seen = agreed + agrees, seen + 1.0
         others[labeler] = label
     count = int(seen) - 10

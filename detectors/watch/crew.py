@@ -61,9 +61,9 @@ class Crews:
     >>> for number in range(12_000):
     ...     is_night = number % 1_200 >= 1_000
     ...     labeler = ("cy", "di")[number % 2] if is_night else ("ann", "bob", "eve", "fay")[number % 4]
-    ...     usual.append(crews.expected(segment, labeler, peers=1).of_all)
-    ...     crews.see(segment, labeler, number % (5 if is_night else 11) != 0, peers=1)  # 80 %, and 91 % by day
-    >>> round(usual[-1], 2), round(usual[-300], 2), round(0.80 / 0.89, 2), round(0.91 / 0.89, 2)
+    ...     usual.append(crews.expected(segment, labeler, peers=1))
+    ...     crews.see(segment, labeler, number % (5 if is_night else 11) != 0, usual[-1])  # 80 %, and 91 % by day
+    >>> round(usual[-1].of_all, 2), round(usual[-300].of_all, 2), round(0.80 / 0.89, 2), round(0.91 / 0.89, 2)
     (0.89, 1.03, 0.9, 1.02)
     """
 
@@ -88,11 +88,12 @@ class Crews:
         crew = of_all[2] if of_all else 1.0
         return Expected(own[0] / own[1] if own else 1.0, crew ** (1.0 / max(peers, 1)))
 
-    def see(self, segment: Segment, labeler_id: str, agrees: bool, peers: int, *, is_learned: bool = True) -> None:
-        """Take an answer; learned from it is what is usual only while all is well."""
+    def see(
+        self, segment: Segment, labeler_id: str, agrees: bool, expected: Expected, *, is_learned: bool = True
+    ) -> None:
+        """Take an answer and what was expected of it; what is usual is learned only while all is well."""
         project_id, task_type, _ = segment
         work, labeler = (project_id, task_type), (project_id, task_type, labeler_id)
-        expected = self.expected(segment, labeler_id, peers)
         of_all = self._of_all.setdefault(work, [PRIOR_OF_ALL * _usual(), PRIOR_OF_ALL, 1.0])
         if is_learned:
             usual = of_all[0] / of_all[1]

@@ -185,7 +185,7 @@ class Watch:
             relative = expected.of_labeler if rule.is_by_labeler else expected.of_all
             scope = self._feed(rule, segment, answer.labeler_id, float(agrees), told, late_ms, relative)
             is_well &= scope is None or scope.breach is None
-        self._crews.see(segment, answer.labeler_id, agrees, answer.peers, is_learned=is_well)
+        self._crews.see(segment, answer.labeler_id, agrees, expected, is_learned=is_well)
 
     def _other(self, item: Item, segments: Sequence[Segment], told: list[Verdict]) -> None:
         match item:

@@ -28,10 +28,15 @@ def shifts(count: int = BEFORE, *, night_wrong: int = 4, last_wrong: int = 4) ->
     return found
 
 
+def see(crews: Crews, labeler_id: str, agrees: bool, *, is_learned: bool = True) -> None:
+    expected = crews.expected(SEGMENT, labeler_id, 1)
+    crews.see(SEGMENT, labeler_id, agrees, expected, is_learned=is_learned)
+
+
 def learned(answers: list[Answer]) -> Crews:
     crews = Crews()
     for one in answers:
-        crews.see(SEGMENT, one.labeler_id, bool(one.agrees), one.peers)
+        see(crews, one.labeler_id, bool(one.agrees))
     return crews
 
 
@@ -62,14 +67,14 @@ class TestExpected:
         crews = learned(shifts())
         before = crews.expected(SEGMENT, "ann", 1).own
         for _ in range(100):
-            crews.see(SEGMENT, "ann", False, 1, is_learned=False)
+            see(crews, "ann", False, is_learned=False)
         assert crews.expected(SEGMENT, "ann", 1).own == before
 
     def test_those_seen_longest_ago_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(crew, "MAX_LABELERS", 2)
         crews = Crews()
         for name in ("ann", "bob", "ann", "cy"):
-            crews.see(SEGMENT, name, False, 1)
+            see(crews, name, False)
         changed = dict(crews.take_changed())
         assert changed[("p", "t", "bob")] is None
         assert [crews.expected(SEGMENT, name, 1).own < 1 for name in ("ann", "bob", "cy")] == [True, False, True]
