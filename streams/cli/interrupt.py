@@ -1,13 +1,14 @@
 """Ctrl-C that is not lost.
 
 Python raises KeyboardInterrupt wherever it happens to be; inside a callback of C code or a finaliser it is printed and
-forgotten. Long work therefore also asks, between its steps, whether Ctrl-C was pressed.
+forgotten. Long work therefore also asks, between its steps, whether Ctrl-C was pressed, and nothing is printed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -32,7 +33,12 @@ def interruptible() -> Iterator[Callable[[], None]]:
         if pressed:
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, note)
+    def report(unraisable: sys.UnraisableHookArgs) -> None:
+        if not (pressed and issubclass(unraisable.exc_type, KeyboardInterrupt)):
+            hook(unraisable)
+
+    before, hook = signal.signal(signal.SIGINT, note), sys.unraisablehook
+    sys.unraisablehook = report
     try:
         yield check
     except Exception as error:
@@ -41,3 +47,4 @@ def interruptible() -> Iterator[Callable[[], None]]:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = hook
