@@ -220,6 +220,18 @@ class EDetector:
             self._learn(good, seen)
         return found
 
+    def limit(self, share: float) -> None:
+        """Let what speaks for a change by now be this share of the threshold, at most.
+
+        Made smaller, an e-detector is one all the same.
+        """
+        most = self._threshold * share
+        if self._statistic > most:
+            factor = most / self._statistic
+            self._sums = [one * factor for one in self._sums]
+            self._best = [one * factor for one in self._best]
+            self._statistic = self._weighed()
+
     def conclude(self, at_ms: int) -> Finding:
         """The finding of what speaks for a change by now: for who decides on many detectors together.
 
@@ -251,9 +263,14 @@ class EDetector:
         check_config(
             len(self._sums) == len(self._best) == len(self._starts) == kept, f"the state is not of {kept} bets"
         )
+        self._statistic = self._weighed()
+
+    def _weighed(self) -> float:
+        statistic = 0.0
         values = self._sums if self._method.form == "sr" else self._best
         for weight, value in zip(self._weights, values, strict=True):  # in the order of `_test`, to the last bit
-            self._statistic += weight * value
+            statistic += weight * value
+        return statistic
 
     def _test(self, factors: list[float], good: float, seen: int, at_ms: int) -> Finding | None:
         """Let every bet have its factor; ``good`` is the sum of the ``seen`` values."""

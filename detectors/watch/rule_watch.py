@@ -30,6 +30,9 @@ DAY_MS: Final = 86_400_000
 FORGET_MS: Final = 35 * DAY_MS
 #: Silence is no news before.
 LEAST_SILENCE_MS: Final = 60_000
+#: After a pause as long, a shift's, what was found may be over: values since then must say it, too, as surely.
+PAUSE_MS: Final = 4 * 3_600_000
+DOUBT: Final = 1.0 / 20.0
 #: Methods that hold each value against what is expected of it.
 _ADJUSTED: Final = ("e_sr", "e_sr_guaranteed", "e_cusum")
 #: Methods that go on from their state when only the threshold is another one.
@@ -119,6 +122,8 @@ class RuleWatch:
 
     def hear(self, scope: ScopeState, now_ms: int) -> list[Said]:
         """Note that something came of a scope, whether or not it is a value of its own."""
+        if now_ms - scope.heard_ms >= PAUSE_MS:
+            self._doubt(scope)
         scope.heard_ms = now_ms
         self._changed[scope.key] = scope
         if not scope.is_silent:
@@ -286,6 +291,13 @@ class RuleWatch:
         method = self._plan[number].method
         assert isinstance(method, EProcess), "only e-processes share their budget"
         return method.threshold
+
+    def _doubt(self, scope: ScopeState) -> None:
+        """Leave what speaks for a change at a twentieth of the threshold, at most: one more slip is no finding then."""
+        for detector in scope.detectors:
+            if isinstance(detector, EDetector):
+                detector.limit(DOUBT)
+        self._note_all_near(scope)
 
     def _replan(self, now_ms: int) -> None:
         """Plan for the volume and level as they are, if they have moved far enough."""

@@ -167,3 +167,19 @@ class TestManyStreams:
     def test_what_is_no_e_value_is_refused(self, value: float) -> None:
         with pytest.raises(ValueError, match="e-value"):
             e_benjamini_hochberg([value], 0.1)
+
+
+def test_what_speaks_for_a_change_can_be_doubted() -> None:
+    method = EProcess(1_000.0, 0.9)
+    detector, sure = method.build(), method.build()
+    for number in range(8):
+        detector.update(0.0 if number % 2 else 1.0, number)
+        sure.update(0.0 if number % 2 else 1.0, number)
+    assert sure.statistic > 50
+    detector.limit(1 / 20)
+    assert detector.statistic == pytest.approx(50)
+    assert method.build(detector.dump()).statistic == detector.statistic, "to the last bit"
+    before = sure.statistic
+    sure.limit(1.0)
+    assert sure.statistic == before, "no more than that spoke for it"
+    assert detector.update(0.0, 8) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from detectors.watch.rule_watch import RuleWatch
+from schemas.measurements import Answer
 from tests.measured import SEGMENT, answer, kinds, quick_plan, rule, told, watching
 
 BEFORE = 3_000
@@ -36,3 +37,20 @@ def test_what_was_not_worth_a_word_is_not_found_together_with_others() -> None:
     said = [told for number in range(60) for told in one.take(bob, float(number % 3 != 0), BEFORE)]
     assert [(told.kind, told.scope) for told in said[:1]] == [("breach", bob)]
     assert ann.breach is None
+
+
+@pytest.mark.parametrize(("pause_hours", "found"), [(1, True), (8, False)])
+def test_after_a_pause_one_more_slip_is_no_finding(pause_hours: int, found: bool) -> None:
+    """Of a change that may be over by then answers must speak again."""
+
+    def story(slips: int, more: list[bool]) -> list[Answer]:
+        rights = [number % 12 != 0 for number in range(400)] + [number % 3 != 0 for number in range(slips)]
+        later = [
+            answer(1_000 + number, minute=400 + slips + 60 * pause_hours + number, gold_correct=right)
+            for number, right in enumerate(more)
+        ]
+        return [answer(number, gold_correct=right) for number, right in enumerate(rights)] + later
+
+    enough = next(slips for slips in range(60) if told(watching(rule()), story(slips, [])))
+    assert bool(told(watching(rule()), story(enough - 1, [False]))) is found
+    assert told(watching(rule()), story(enough - 1, [False, False, True] * 6)), "it goes on"
