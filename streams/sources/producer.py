@@ -110,6 +110,8 @@ class KafkaSender:
             self._producer._sender.join(5)
             with contextlib.suppress(KafkaError):
                 self._producer.close(timeout=1)
+            # Ctrl-C in the middle of a send leaves a batch that no thread will ever complete.
+            self._producer._closed = True
 
     def _is_full(self) -> bool:
         return len(self._in_flight) > MAX_IN_FLIGHT_MESSAGES or self._in_flight_bytes > MAX_IN_FLIGHT_BYTES

@@ -52,7 +52,7 @@ class Producer:
     def __init__(self, **config: Any) -> None:
         self.config = config
         self.futures: list[Future] = []
-        self.closed = False
+        self.closed = self._closed = self.never_done = False
         self._sender = Thread()
 
     def send(self, topic: str, *, key: bytes, value: bytes) -> Future:
@@ -63,7 +63,7 @@ class Producer:
         return future
 
     def close(self, timeout: float) -> None:
-        if not self._sender.forced and any(not future.is_done for future in self.futures):
+        if self.never_done or (not self._sender.forced and any(not future.is_done for future in self.futures)):
             raise KafkaTimeoutError("cannot flush")
         self.closed = True
 
@@ -158,3 +158,11 @@ def test_closing_does_not_hide_the_error_before_it() -> None:
     Producer.outcomes = [Future(KafkaTimeoutError("the first"), done=True)]
     with pytest.raises(BrokerError, match="the first"), KafkaSender(SETTINGS) as sender:
         sender.send(message())
+
+
+def test_what_can_never_be_sent_is_not_complained_of_when_collected() -> None:
+    """kafka-python's finaliser closes what is not closed, and prints that it cannot."""
+    with KafkaSender(SETTINGS) as sender:
+        sender._producer.never_done = True
+    assert not sender._producer.closed
+    assert sender._producer._closed
