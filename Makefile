@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Test files at a time: they mostly wait for brokers.
-JOBS ?= 4
+JOBS ?= 3
 # What Python compiles is kept, whatever the shell says: each process of a run, and each worker that a test starts, would
 # compile all of it again, and pytest's assertions with it (5 s a process).
 export PYTHONDONTWRITEBYTECODE :=
