@@ -9,6 +9,7 @@ not against the level alone, as risk-adjusted charts do it (S. H. Steiner, R. J.
 *Monitoring surgical performance using risk-adjusted cumulative sum charts*, Biostatistics 1, 2000). ``own`` is how much
 more often than usual its labeler agrees, given the peers met so far; ``peers`` the mean of that over the latest answers
 on the project; k the number of answers that it is compared with: of one, it matters more who gave it.
+docs/adr/0010-agreement-allows-for-the-crew.md says why.
 """
 
 from __future__ import annotations
