@@ -93,7 +93,7 @@ def main(data: Path | None, as_json: bool) -> None:
     except SourceError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        click.echo(json.dumps([{**asdict(row)} for row in made]))
+        click.echo(json.dumps([asdict(row) for row in made]))
         return
     table = Table("set", "answers", "agreed", "one level", "crew", title="Nats an answer")
     for row in made:

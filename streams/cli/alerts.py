@@ -110,8 +110,8 @@ def show(alert_id: str, as_json: bool) -> None:
         one = table.one(alert_id)
         table.mark_silenced([one], _now_ms())
         deliveries, notes = table.deliveries(one["alert_id"]), table.notes(one["alert_id"], one["rule"])
-        evidence = table.evidence(one["alert_id"])
-    if not has_words(one):
+        evidence = None if has_words(one) else table.evidence(one["alert_id"])
+    if evidence is not None:
         one |= asyncio.run(find_words(one | evidence, load_settings()))
     if as_json:
         alerts_output.print_object(one, deliveries, notes)
