@@ -97,7 +97,7 @@ _ALL: Final = (
     _answers(
         "consensus_agreement", "down", "answers", 0.85, 0.1,
         "Share of answers that are what was believed of the task before. E-processes allow for who is at work.",
-        ("compared", "agreed"), spread=2.0, pooled_spread=1.25,
+        ("compared", "agreed"), spread=1.25,
     ),
     Metric(
         "krippendorff_alpha", "alpha", -1.0, 1.0, "hours", "numbers", "down", "hours", None, None,

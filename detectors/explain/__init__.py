@@ -6,6 +6,8 @@ from detectors.explain.chance import Spread
 from detectors.explain.counterfactual import Without, without
 from detectors.explain.decompose import PairShare
 from detectors.explain.explanation import Cause, Contribution, Explanation, Named, Summary, explain
+from detectors.explain.onset import onset, since
+from detectors.explain.place import Meanwhile, Others, Place, by_place, is_shared
 
 __all__ = [
     "DIMENSIONS",
@@ -13,14 +15,21 @@ __all__ = [
     "Contribution",
     "Dimension",
     "Explanation",
+    "Meanwhile",
     "Named",
+    "Others",
     "PairShare",
+    "Place",
     "Row",
     "Spread",
     "Summary",
     "Totals",
     "Verdict",
     "Without",
+    "by_place",
     "explain",
+    "is_shared",
+    "onset",
+    "since",
     "without",
 ]

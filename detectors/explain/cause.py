@@ -18,17 +18,16 @@ from typing import Final, NamedTuple
 
 from detectors.explain.cells import Cells, Dimension, Person, Stratum, Sums
 from detectors.explain.chance import Spread, Tally, spread_of, tally_sum
-from detectors.explain.scattered import MOST, scattered_nats
+from detectors.explain.scattered import MOST, SOME, share_nats
 
 MIN_GROUP: Final = 3
 """Labelers that a vendor, task type or pair must have: of fewer, labelers are named."""
 ALL: Final = 5
 """Labelers who must be heard before all of a group are blamed: of fewer, all may be among the bad ones by chance (if
 half of all were, one time in 32 of five)."""
-EVEN: Final = 0.85
-"""A group changed evenly if `Spread.even_share` is at least this much of what it would be if all had changed alike."""
 EVEN_PAIR: Final = 0.6
-"""The same for a pair of classes: not everyone reads a new guideline, but bad labelers do not all confuse one pair."""
+"""A pair of classes is confused evenly if `Spread.even_share` is at least this much of what it would be if all confused
+it alike: not everyone reads a new guideline, but bad labelers do not all confuse one pair."""
 MIN_NATS: Final = 2.0
 """Evidence that must be left when the choice is paid for: odds of seven to one."""
 MARGIN: Final = math.log(20.0)
@@ -156,7 +155,7 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
     all_inverted = one_task_type and any(inverted.values())
     everyone = Scope(Verdict.EVERYONE)
     of_all = tallies.get(everyone, {}).values()
-    scattered = scattered_nats(of_all) - price
+    scattered = share_nats(of_all, SOME) - price
     whole = tally_sum(of_all).nats - price
     found: list[Candidate] = []
     for scope, of_person in tallies.items():
@@ -169,9 +168,13 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
         cost = price + math.log(kinds[scope.verdict] * of_kind[_kind(scope)])
         nats = tally_sum(of_person.values()).nats - cost
         spread = spread_of(list(of_person.values()))
-        is_even, ahead = _is_even(scope, spread, of_person), nats - scattered
-        may_be = ahead > (-MARGIN if is_even or spread.expected_share < KNOWN else MIN_NATS)
-        is_known = is_even if spread.expected_share >= KNOWN else ahead >= (MIN_NATS if is_even else MARGIN)
+        if scope.verdict is Verdict.CLASS_PAIR:
+            is_even, ahead = spread.even_share >= EVEN_PAIR * spread.expected_share, nats - scattered
+            may_be = ahead > (-MARGIN if is_even or spread.expected_share < KNOWN else MIN_NATS)
+            is_known = is_even if spread.expected_share >= KNOWN else ahead >= (MIN_NATS if is_even else MARGIN)
+        else:
+            is_even, ahead = True, share_nats(of_person.values(), MOST) - cost - scattered
+            may_be, is_known = ahead > -MARGIN, ahead >= MARGIN
         is_known = is_known and (scope.verdict is Verdict.CLASS_PAIR or spread.labelers >= ALL)
         if scope == everyone and all_inverted:
             is_known = may_be = False  # the pair says it
@@ -182,7 +185,8 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
             rest = tally_sum(of_all).without(tally_sum(of_person.values()))
             is_known = is_known and (rest.nats < MARGIN or _share(cells, scope) >= CONTAINED)
             if is_known and spread.expected_share >= KNOWN:
-                is_known = scattered_nats(of_person.values(), MOST) >= scattered_nats(of_person.values()) + MIN_NATS
+                most, some = (share_nats(of_person.values(), shares) for shares in (MOST, SOME))
+                is_known = most >= some + MIN_NATS
         is_known = is_known and spread.labelers >= MIN_GROUP
         if nats >= MIN_NATS and spread.labelers > 1 and not one_vendors and (is_known or may_be):
             found.append(Candidate(scope, (), nats, _share(cells, scope), spread, is_known))
@@ -247,15 +251,6 @@ def _share(cells: Cells, scope: Scope, people: set[Person] | None = None) -> flo
     return math.fsum(moved) / cells.change if cells.change else 0.0
 
 
-def _is_even(scope: Scope, spread: Spread, of_person: dict[Person, Tally]) -> bool:
-    """Whether a change is spread evenly. Of a group also if labelers differ, and surely more than half changed."""
-    if scope.answer is not None:
-        return spread.even_share >= EVEN_PAIR * spread.expected_share
-    if spread.even_share >= EVEN * spread.expected_share:
-        return True
-    return scattered_nats(of_person.values(), MOST) - scattered_nats(of_person.values()) >= MARGIN
-
-
 def _is_not_all(scope: Scope, tallies: Tallies) -> bool:
     """Whether a vendor's or task type's change is not also that of the others: they must have been heard, and be well.
 
@@ -299,16 +294,18 @@ def _others_too(named: Candidate, tallies: Tallies, price: float) -> bool:
 
 
 def _others_are_well(named: Candidate, tallies: Tallies) -> bool:
-    """Whether labelers not named were heard, and are well: else all may have changed, and these be who was at work.
+    """Whether others at the same work were heard, and are well: else all may have changed, and these be who was there.
 
     Likelihood of their answers if nothing changed, against a change as large as that of those named.
     """
     if named.scope.verdict is not Verdict.LABELERS:
         return True
-    labelers = set(named.labelers)
-    of_all = tallies[Scope(Verdict.EVERYONE)]
-    theirs = tally_sum(tally for person, tally in of_all.items() if person in labelers)
-    others = tally_sum(tally for person, tally in of_all.items() if person not in labelers)
+    labelers, theirs, others = set(named.labelers), Tally(), Tally()
+    for scope, of_person in tallies.items():
+        is_theirs = scope == Scope(Verdict.TASK_TYPE, None, scope.task_type) and not labelers.isdisjoint(of_person)
+        if is_theirs and named.scope.task_type in (None, scope.task_type):
+            for person, tally in of_person.items():
+                (theirs if person in labelers else others).merge(tally)
     return others.against(theirs) >= MIN_NATS
 
 

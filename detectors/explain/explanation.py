@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from detectors.explain.cause import MARGIN, Candidate, Verdict, candidates, tallies_of, value_tallies
@@ -109,10 +109,15 @@ class Explanation:
     cause: Cause
     without: Without | None
     """Of the labelers, vendors, task types or classes that the cause names; None without a band, or for the mix."""
+    band: tuple[float, float] | None
 
     @property
     def change(self) -> float:
         return self.after - self.before
+
+    def by(self, cause: Cause) -> Explanation:
+        """The same with a cause that more is known of."""
+        return replace(self, cause=cause, without=_without(cause, self.contributions, self.band))
 
     def summary(self, metric: str, since_ms: int | None = None) -> Summary:
         """The data of one sentence."""
@@ -178,7 +183,8 @@ def explain(rows: Iterable[Row], band: tuple[float, float] | None = None) -> Exp
         contributions,
         tuple(pair_shares(cells)),
         cause,
-        _without(cause, by_dimension, band) if band else None,
+        _without(cause, contributions, band),
+        band,
     )
 
 
@@ -247,11 +253,14 @@ _LEFT_OUT: Final[dict[Verdict, Dimension]] = {
 }
 
 
-def _without(cause: Cause, by_dimension: dict[Dimension, list[Share]], band: tuple[float, float]) -> Without | None:
+def _without(
+    cause: Cause, contributions: dict[Dimension, tuple[Contribution, ...]], band: tuple[float, float] | None
+) -> Without | None:
     dimension = _LEFT_OUT.get(cause.verdict)
-    if dimension is None:
+    if dimension is None or band is None:
         return None
     names = {named.value for named in cause.named if named.dimension == dimension}
     if cause.swapped:
         names |= {named.value for named in cause.named if named.dimension == "answer"}
-    return without(by_dimension[dimension], band, names)
+    values = [Share(*one[:5]) for one in contributions[dimension]]
+    return without(values, band, names)

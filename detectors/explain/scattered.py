@@ -1,48 +1,79 @@
-"""Some labelers, or all of them: what speaks for "some of them changed, nobody knows which"."""
+"""Some labelers, or most of them: how likely each share of them is to have changed, nobody knows which."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors.explain.chance import Tally, tally_sum
 
+_Key = TypeVar("_Key")
+
 SOME: Final = np.arange(1, 11) / 20
 """Shares of the labelers that "some" may be: a half at most."""
-MOST: Final = np.arange(11, 20) / 20
-"""More than half of them, as those who follow a new guideline."""
-_RATIOS: Final = np.geomspace(1.2, 50.0, 25)
-"""By how much more often those may err."""
-_MOST_NATS: Final = 500.0
-"""That a float's exponential can hold."""
+MOST: Final = np.append(np.arange(11, 20) / 20, 0.99)
+"""More than half of them, up to nearly all."""
+SURE: Final = 0.8
+"""Chance from which on a labeler is held to be one of those who changed."""
+_RATIOS: Final = np.geomspace(1.4, 64.0, 34)
+"""By how many times as often those err: a little more often everybody does, by the hour of the day."""
 _TIMES: Final = np.geomspace(0.5, 20.0, 25)
 """Of means: how many times the change of all theirs may be."""
+_MOST_NATS: Final = 500.0
+"""That a float's exponential can hold."""
 
 
-def scattered_nats(tallies: Iterable[Tally], shares: npt.NDArray[np.float64] = SOME) -> float:
-    """What speaks for "some labelers, each on their own", though nobody knows which: nats of a mixture.
+def share_nats(tallies: Iterable[Tally], shares: npt.NDArray[np.float64]) -> float:
+    """What speaks for "such a share of the labelers changed, nobody knows which": nats of a mixture.
 
-    Each changed with one chance, and then as much as the others who did, or did not change. Which share of them it is
-    is not known: the likelihood is the mean over them (up to a half). Where that is as likely as a change of all alike,
-    it is too early to say that it was all; to say so costs no more, since each has one change to choose.
+    Each changed with one chance, and then as much as the others who did, or did not change. Of how much the best is
+    taken, and the mean over the shares.
 
     >>> def tally(wrong):
     ...     found = Tally()
     ...     found.add_events(80, 1_000, wrong, 20)
     ...     return found
     >>> alike, two = [tally(6)] * 10, [tally(14)] * 2 + [tally(1.6)] * 8
-    >>> [round(scattered_nats(one) - tally_sum(one).nats, 1) for one in (alike, two)]
-    [-8.5, 15.6]
+    >>> [round(share_nats(one, MOST) - share_nats(one, SOME), 1) for one in (alike, two)]
+    [6.4, -9.2]
     """
     told = [tally for tally in tallies if tally.information > 0]
     if not told:
         return 0.0
+    of_share = _mixed(_nats(told), shares).sum(axis=2).max(axis=1)
+    return float(np.logaddexp.reduce(of_share)) - math.log(len(shares))
+
+
+def surely_changed(tallies: Mapping[_Key, Tally]) -> list[_Key]:
+    """Who of some labelers, a half at most, are so: `SURE` of each, whatever share it is and however much they changed.
+
+    >>> def tally(wrong):
+    ...     found = Tally()
+    ...     found.add_events(80, 1_000, wrong, 20)
+    ...     return found
+    >>> surely_changed({"ann": tally(2), "bob": tally(14), "cy": tally(1), "di": tally(4), "eve": tally(9)})
+    ['bob', 'eve']
+    """
+    told = {key: tally for key, tally in tallies.items() if tally.information > 0}
+    if not told:
+        return []
+    nats = _nats(list(told.values()))
+    mixed = _mixed(nats, SOME)
+    weight = mixed.sum(axis=2)
+    weight = np.exp(weight - weight.max())
+    chance = SOME[:, None, None] * np.exp(nats - mixed)
+    believed = (weight[:, :, None] * chance).sum(axis=(0, 1)) / weight.sum()
+    return [key for key, one in zip(told, believed.tolist(), strict=True) if one >= SURE]
+
+
+def _nats(tallies: list[Tally]) -> npt.NDArray[np.float64]:
+    """What speaks for a change of each labeler, by how much it is (first axis)."""
     observed, expected, events, variance, information = (
-        np.array([getattr(tally, name) for tally in told])
+        np.array([getattr(tally, name) for tally in tallies])
         for name in ("observed", "expected", "events", "variance", "information")
     )
     if events.any():
@@ -50,8 +81,13 @@ def scattered_nats(tallies: Iterable[Tally], shares: npt.NDArray[np.float64] = S
         of_all = np.maximum(events, 1e-9)
         nats = observed * np.log(ratio) - events * np.log(1.0 + (ratio - 1.0) * expected / of_all)
     else:
-        moved = _TIMES[:, None] * tally_sum(told).change * information
+        moved = _TIMES[:, None] * tally_sum(tallies).change * information
         nats = (moved * (observed - expected) - moved * moved / 2) / np.maximum(variance, 1e-9)
-    some = shares[:, None, None]
-    best = np.log1p(some * np.expm1(np.minimum(nats, _MOST_NATS))).sum(axis=2).max(axis=1)
-    return float(np.logaddexp.reduce(best)) - math.log(len(shares))
+    capped: npt.NDArray[np.float64] = np.minimum(nats, _MOST_NATS)
+    return capped
+
+
+def _mixed(nats: npt.NDArray[np.float64], shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The same if only a share of them changed: by share, how much, and labeler."""
+    mixed: npt.NDArray[np.float64] = np.log1p(shares[:, None, None] * np.expm1(nats))
+    return mixed

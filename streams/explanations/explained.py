@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import statistics
 from collections import defaultdict
@@ -9,12 +10,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from detectors.explain import DIMENSIONS, Dimension, Explanation, Row, Totals, Verdict, explain
+from detectors.explain import (
+    DIMENSIONS,
+    Dimension,
+    Explanation,
+    Meanwhile,
+    Place,
+    Row,
+    Totals,
+    Verdict,
+    by_place,
+    explain,
+    is_shared,
+    onset,
+    since,
+)
 from detectors.explain.cause import MIN_NATS
 from detectors.explain.chance import Tally
 from schemas.thresholds import MetricName
 from streams.explanations.affected import Affected, suspects_of
 from streams.explanations.cells import Cells, CellsError
+from streams.explanations.elsewhere import place_of
 from streams.explanations.question import Judged, Question, can_explain
 
 FEW_GOLDS: Final = 100
@@ -22,9 +38,8 @@ FEW_GOLDS: Final = 100
 SEEN_SHARE: Final = 0.4
 """Of the change in gold accuracy, that consensus must show to be believed: where all err alike, the consensus errs with
 them and hardly falls (measured: a third at most where a guideline changed, half and more where labelers got worse)."""
-
-MOST_SHARE: Final = 0.5
-"""Of a labeler's change, that what all have in common must be to be taken for its cause."""
+PLACE_SECONDS: Final = 4.0
+"""How long finding out about others may take; then what happened here must do."""
 _WITH_CLASSES: Final = ("gold_accuracy", "consensus_agreement")
 LEADING_SHARE: Final = 0.25
 """Of the change, that is worth a word in a message."""
@@ -56,6 +71,8 @@ class Why:
     labeler's change is that. It is the guideline then, and not the labeler."""
     is_alone: bool | None = None
     """Of an alert on one labeler: whether the others on its project are well, as far as anybody knows."""
+    meanwhile: Meanwhile | None = None
+    """Of an alert on a vendor's work on a project: how others answered since."""
 
     def leading(self) -> tuple[Leading, ...]:
         """Of each dimension that tells answers apart, the value that contributes most, if it is beyond chance."""
@@ -90,44 +107,68 @@ async def why(question: Question, cells: Cells) -> Why | Unexplained:
     if not can_explain(question.metric):
         return Unexplained(f"{question.metric} is not made of single answers, so that nobody's share in it can be told")
     try:
-        rows = await cells.rows(question)
-        asked = _explained(rows, question.baseline)
-        judged, is_alone = None, None
-        if question.metric == "consensus_agreement" or (question.metric == "gold_accuracy" and golds_are_few(rows)):
-            judged = _explained(await cells.rows(question, "by consensus"), None)
-        based_on = which(asked, judged, question.metric)
-        found = judged if based_on == "by consensus" else asked
+        found = await _looked(question, cells)
         if found is None:
             return Unexplained("there are no answers before the change, or none since, to compare")
         if question.labeler_id and question.metric in _WITH_CLASSES:
             whole = replace(question, labeler_id="", vendor_id="")
-            everybody = await why(whole, cells)
-            if isinstance(everybody, Why) and is_shared(found, everybody.explanation):
-                return replace(everybody, asked=asked, judged=judged, shared=everybody.explanation)
-            is_alone = isinstance(everybody, Why) and others_are_well(question.labeler_id, everybody.explanation)
-        suspects = suspects_of(question, found)
-        affected = None if suspects is None else await cells.affected(question, suspects)
+            everybody = await _looked(whole, cells, is_dated=False)
+            if everybody is not None and is_shared(found.explanation, everybody.explanation):
+                question = whole
+                found = replace(everybody, asked=found.asked, judged=found.judged, shared=everybody.explanation)
+            else:
+                is_well = everybody is not None and others_are_well(question.labeler_id, everybody.explanation)
+                found = replace(found, is_alone=is_well)
+        suspects = suspects_of(question, found.explanation)
+        return found if suspects is None else replace(found, affected=await cells.affected(question, suspects))
     except CellsError as error:
         return Unexplained(str(error))
-    return Why(asked, judged, based_on, affected, is_alone=is_alone)
 
 
-def is_shared(labeler: Explanation, everybody: Explanation) -> bool:
-    """Whether most of a labeler's change is everybody's: all got worse alike, or confuse one pair of classes."""
-    cause = everybody.cause
-    if not labeler.change:
-        return False
-    if cause.verdict in (Verdict.EVERYONE, Verdict.TASK_TYPE):
-        return everybody.change / labeler.change > MOST_SHARE
-    if cause.verdict is not Verdict.CLASS_PAIR:
-        return False
-    named = {one.dimension: one.value for one in cause.named}
-    pair = named["true_class"], named.get("answer")
-    pairs = {pair, pair[::-1]} if cause.swapped else {pair}
-    lost = math.fsum(
-        one.rate for one in labeler.pairs if (one.true_class, one.answer) in pairs or (one.true_class, None) in pairs
-    )
-    return lost / labeler.change > MOST_SHARE
+async def _looked(question: Question, cells: Cells, *, is_dated: bool = True) -> Why | None:
+    """Less which tasks are affected; None without answers before, or since. If not dated, since when the question says;
+    a labeler's answers are too few to say it better."""
+    is_agreement, is_gold = question.metric == "consensus_agreement", question.metric == "gold_accuracy"
+    rows, judged_rows = await cells.rows(question), None
+    if is_agreement:
+        judged_rows = await cells.rows(question, "by consensus")
+    hour = ""
+    if is_dated and not question.labeler_id and question.metric in _WITH_CLASSES:
+        hour = _onset(rows if judged_rows is None else judged_rows, question)
+    rows = since(rows, hour)
+    if is_gold and golds_are_few(rows):
+        judged_rows = await cells.rows(question, "by consensus")
+    judged_rows = None if judged_rows is None else since(judged_rows, hour)
+    asked = _explained(rows, question.baseline)
+    judged = None if judged_rows is None else _explained(judged_rows, None)
+    based_on = which(asked, judged, question.metric)
+    found, answers = (asked, rows) if based_on == "as asked" or judged_rows is None else (judged, judged_rows)
+    if found is None:
+        return None
+    meanwhile = None
+    if not question.labeler_id and question.metric in _WITH_CLASSES and found.cause.verdict is not Verdict.CLASS_PAIR:
+        place = await _place(question, cells, based_on, answers, hour)
+        if place is not None and place.is_heard:
+            found, meanwhile = by_place(place, found)
+            asked, judged = (found, judged) if based_on == "as asked" else (asked, found)
+    return Why(asked, judged, based_on, None, meanwhile=meanwhile)
+
+
+async def _place(question: Question, cells: Cells, judged: Judged, rows: Sequence[Row], hour: str) -> Place | None:
+    """None, too, if finding it out takes too long: what happened here must do then."""
+    try:
+        async with asyncio.timeout(PLACE_SECONDS) as limit:
+            return await place_of(question, cells, judged, rows, hour)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    return None
+
+
+def _onset(rows: Sequence[Row], question: Question) -> str:
+    if _mean([row.before for row in rows]) is None or _mean([row.after for row in rows]) is None:
+        return ""
+    return onset(rows, falls=question.direction == "down")
 
 
 def others_are_well(labeler: str, everybody: Explanation) -> bool:
