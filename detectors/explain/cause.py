@@ -25,9 +25,10 @@ MIN_GROUP: Final = 3
 ALL: Final = 5
 """Labelers who must be heard before all of a group are blamed: of fewer, all may be among the bad ones by chance (if
 half of all were, one time in 32 of five)."""
+EVEN: Final = 0.85
+"""A group changed evenly if `Spread.even_share` is at least this much of what it would be if all had changed alike."""
 EVEN_PAIR: Final = 0.6
-"""A pair of classes is confused evenly if `Spread.even_share` is at least this much of what it would be if all confused
-it alike: not everyone reads a new guideline, but bad labelers do not all confuse one pair."""
+"""The same for a pair of classes: not everyone reads a new guideline, but bad labelers do not all confuse one pair."""
 MIN_NATS: Final = 2.0
 """Evidence that must be left when the choice is paid for: odds of seven to one."""
 MARGIN: Final = math.log(20.0)
@@ -173,8 +174,10 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
             may_be = ahead > (-MARGIN if is_even or spread.expected_share < KNOWN else MIN_NATS)
             is_known = is_even if spread.expected_share >= KNOWN else ahead >= (MIN_NATS if is_even else MARGIN)
         else:
-            is_even, ahead = True, share_nats(of_person.values(), MOST) - cost - scattered
-            may_be, is_known = ahead > -MARGIN, ahead >= MARGIN
+            ahead = share_nats(of_person.values(), MOST) - cost - scattered
+            is_even = spread.even_share >= EVEN * spread.expected_share or spread.expected_share < KNOWN
+            is_known = ahead >= MARGIN
+            may_be = is_known or (is_even and ahead > -MARGIN)
         is_known = is_known and (scope.verdict is Verdict.CLASS_PAIR or spread.labelers >= ALL)
         if scope == everyone and all_inverted:
             is_known = may_be = False  # the pair says it
