@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
 from detectors.alerts.family import FAMILIES, Family
-from detectors.explain import Dimension, Summary, Verdict
+from detectors.explain import Dimension, Meanwhile, Summary, Verdict
 from detectors.metrics_registry import METRICS
 from schemas.thresholds import MetricName, Severity
 from streams.alert_page import page_url
+from streams.alert_who import others_did, share, who
 from streams.explanations import Judged, Leading, Unexplained, Why
 from streams.safe_text import enumeration, shown
 
@@ -64,6 +65,8 @@ class AlertFacts:
     """Why there is no ``why``."""
     is_alone: bool | None = None
     """Of a labeler's alert: whether the others on the project were heard since, and are well."""
+    meanwhile: Meanwhile | None = None
+    """Of an alert on a vendor's work on a project: how others did."""
     affected_tasks: int | None = None
     affected_query: str | None = None
     runbook: str | None = None
@@ -105,6 +108,7 @@ def with_why(facts: AlertFacts, found: Why | Unexplained) -> AlertFacts:
         why=found.explanation.summary(facts.metric, facts.since_ms),
         based_on=found.based_on,
         is_alone=found.is_alone,
+        meanwhile=found.meanwhile,
         leading=found.leading(),
         unexplained="",
         affected_tasks=None if found.affected is None else found.affected.tasks,
@@ -208,6 +212,8 @@ def _explained(facts: AlertFacts) -> Iterator[tuple[str, str]]:
         " Others on the project gave too few answers since to say whether it is all." if facts.is_alone is False else ""
     )
     yield "Who", f"{_blamed(facts, why)}{others}"
+    if facts.meanwhile is not None and why.verdict is not Verdict.CLASS_PAIR:
+        yield "Meanwhile", f"{others_did(facts.meanwhile)}."
     named = {one.value for one in why.named}
     also = [one for one in facts.leading if one.value not in named]
     if also:
@@ -215,15 +221,14 @@ def _explained(facts: AlertFacts) -> Iterator[tuple[str, str]]:
         yield "Most of it", f"{', '.join(said)}."
     if why.without is not None and why.without.in_band:
         level = levels(facts.metric, why.without.metric, why.before)[0]
-        who = enumeration(why.without.values)
-        yield "Without", f"{who} it would be {level}, back in band."
+        yield "Without", f"{enumeration(why.without.values)} it would be {level}, back in band."
 
 
 def _blamed(facts: AlertFacts, why: Summary) -> str:
-    share = f", {_share(why.share)}" if why.verdict not in (Verdict.UNCLEAR, Verdict.MIX) else ""
+    of_it = f", {share(why.share)}" if why.verdict not in (Verdict.UNCLEAR, Verdict.MIX) else ""
     shared = (Verdict.CLASS_PAIR, Verdict.EVERYONE, Verdict.TASK_TYPE)
     alone = "not this labeler alone: " if facts.labeler_id and why.verdict in shared else ""
-    return f"{alone}{_who(why)}{share}."
+    return f"{alone}{who(why)}{of_it}."
 
 
 def _told_by(facts: AlertFacts) -> Iterator[tuple[str, str]]:
@@ -232,32 +237,6 @@ def _told_by(facts: AlertFacts) -> Iterator[tuple[str, str]]:
         fell = " to ".join(levels(facts.metric, why.before, why.after))
         rests = f"{why.answers_after:,.0f} answers, compared with what is now believed of their tasks ({fell})"
         yield "Told by", f"{rests}{', because golds are few' if facts.metric == 'gold_accuracy' else ''}."
-
-
-def _who(why: Summary) -> str:
-    names = {one.dimension: shown(one.value) for one in reversed(why.named) if one.dimension != "labeler"}
-    vendor = f" of vendor {names['vendor']}" if "vendor" in names else ""
-    kind = f" in {names['task_type']}" if "task_type" in names else ""
-    match why.verdict:
-        case Verdict.LABELERS:
-            labelers = [one.value for one in why.named if one.dimension == "labeler"]
-            return f"labeler{'s' if len(labelers) > 1 else ''} {enumeration(labelers)}"
-        case Verdict.VENDOR | Verdict.TASK_TYPE:
-            return f"all labelers{vendor}{kind} alike"
-        case Verdict.CLASS_PAIR:
-            true, answer = names["true_class"], names.get("answer", "something else")
-            taken = f"{true} and {answer} are swapped" if why.swapped else f"{true} is taken for {answer}"
-            return f"{taken}{kind}, by everyone{vendor} alike"
-        case Verdict.EVERYONE:
-            return "everyone alike, nothing narrower"
-        case Verdict.MIX:
-            return "nobody answers otherwise; the work, or who does it, is another"
-        case Verdict.UNCLEAR:
-            return "nobody in particular, as far as can be told by now"
-
-
-def _share(share: float) -> str:
-    return "which is all of the change" if share >= 0.95 else f"which is {share:.0%} of the change".replace("%", " %")
 
 
 def _sure(facts: AlertFacts) -> str:

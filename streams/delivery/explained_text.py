@@ -130,6 +130,7 @@ def _explanation(facts: AlertFacts) -> str:
         "why": facts.why,
         "based_on": facts.based_on,
         "leading": facts.leading,
+        "meanwhile": facts.meanwhile,
         "affected_tasks": facts.affected_tasks,
         "affected_query": facts.affected_query,
     }

@@ -155,14 +155,16 @@ async def _looked(question: Question, cells: Cells, *, is_dated: bool = True) ->
 
 
 async def _place(question: Question, cells: Cells, judged: Judged, rows: Sequence[Row], hour: str) -> Place | None:
-    """None, too, if finding it out takes too long: what happened here must do then."""
+    """None, too, if it cannot be found out, or not in time: what happened here must do then."""
     try:
         async with asyncio.timeout(PLACE_SECONDS) as limit:
             return await place_of(question, cells, judged, rows, hour)
+    except CellsError:
+        return None
     except TimeoutError:
         if not limit.expired():
             raise
-    return None
+        return None
 
 
 def _onset(rows: Sequence[Row], question: Question) -> str:

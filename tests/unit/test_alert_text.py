@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from detectors.explain import Row, Totals, Verdict, explain
+from detectors.explain import Meanwhile, Others, Row, Totals, Verdict, explain
 from detectors.explain.counterfactual import Without
 from detectors.explain.explanation import Named, Summary
 from detectors.metrics_registry import METRICS
@@ -201,6 +201,16 @@ def test_what_was_found_out_is_said() -> None:
     forgotten = message(with_why(with_why(facts(), found), Unexplained("ClickHouse is away"))).text
     assert "Who: no explanation: ClickHouse is away." in forgotten
     assert "Affected" not in forgotten
+
+
+def test_how_others_did_is_said() -> None:
+    meanwhile = Meanwhile("a<c>", Others.WELL, Others.CHANGED)
+    said = message(facts(why=summary(Verdict.VENDOR, ("vendor", "acme")), meanwhile=meanwhile)).text
+    assert "\nMeanwhile: other vendors on the project are well; a(c)'s other projects got as much worse.\n" in said
+    unknown = meanwhile._replace(of_project=Others.UNKNOWN)
+    assert "on the project do not tell (" in message(facts(why=summary(Verdict.UNCLEAR), meanwhile=unknown)).text
+    pair = summary(Verdict.CLASS_PAIR, ("true_class", "cat"))
+    assert "Meanwhile" not in message(facts(why=pair, meanwhile=meanwhile)).text
 
 
 def test_odds() -> None:
