@@ -1,8 +1,8 @@
 """Is it only here: how others answered meanwhile, on the same project and for the same vendor.
 
-What is wrong with a project is wrong with other vendors' answers on it; what is wrong with a vendor, with its answers on
-other projects. Where both are well, it is the people who are at work here, however many of them it is: from their own
-answers alone a dozen bad labelers, of a dozen at work, cannot be told from a bad project.
+What is wrong with a project is wrong with other vendors' answers on it; what is wrong with a vendor is wrong with its
+answers on other projects. Where both are well, it is the people who are at work here, however many of them it is: from
+their own answers alone a dozen bad labelers, of a dozen at work, cannot be told from a bad project.
 """
 
 from __future__ import annotations
