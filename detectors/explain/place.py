@@ -84,7 +84,7 @@ def by_place(place: Place, found: Explanation) -> tuple[Explanation, Meanwhile]:
             named = (Named("vendor", place.vendor_id),)
             return found.by(cause._replace(verdict=Verdict.VENDOR, named=named)), meanwhile
     if of_vendor is Others.WELL:
-        if of_project is Others.WELL and here.cause.verdict is not Verdict.LABELERS:
+        if of_project is Others.WELL and here.cause.verdict not in (Verdict.LABELERS, Verdict.MIX):
             cause_here = _labelers(place.here, found, min(sure, also_sure))
             return (found.by(cause_here) if cause_here else found), meanwhile
         return found.by(here.cause), meanwhile
