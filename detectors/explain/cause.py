@@ -174,7 +174,8 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
             may_be = ahead > (-MARGIN if is_even or spread.expected_share < KNOWN else MIN_NATS)
             is_known = is_even if spread.expected_share >= KNOWN else ahead >= (MIN_NATS if is_even else MARGIN)
         else:
-            ahead = share_nats(of_person.values(), MOST) - cost - scattered
+            most, some = (share_nats(of_person.values(), shares) for shares in (MOST, SOME))
+            ahead = most - some - (cost - price)
             is_even = spread.even_share >= EVEN * spread.expected_share or spread.expected_share < KNOWN
             is_known = ahead >= MARGIN
             may_be = is_known or (is_even and ahead > -MARGIN)
