@@ -187,8 +187,8 @@ def golds_are_few(rows: Sequence[Row]) -> bool:
     golds: defaultdict[str, float] = defaultdict(float)
     for row in rows:
         golds[row.labeler] += row.after.weight
-    since = [answers for answers in golds.values() if answers]
-    return not since or statistics.median(since) < FEW_GOLDS
+    given = [answers for answers in golds.values() if answers]
+    return not given or statistics.median(given) < FEW_GOLDS
 
 
 def which(asked: Explanation | None, judged: Explanation | None, metric: MetricName = "gold_accuracy") -> Judged:
