@@ -39,7 +39,7 @@ def share_nats(tallies: Iterable[Tally], shares: npt.NDArray[np.float64]) -> flo
     ...     return found
     >>> alike, two = [tally(6)] * 10, [tally(14)] * 2 + [tally(1.6)] * 8
     >>> [round(share_nats(one, MOST) - share_nats(one, SOME), 1) for one in (alike, two)]
-    [6.4, -9.2]
+    [7.0, -3.8]
     """
     told = [tally for tally in tallies if tally.information > 0]
     if not told:
