@@ -15,6 +15,7 @@ _HOW: Final[dict[Others, str]] = {
 
 
 def who(why: Summary) -> str:
+    """Who or what changed; names are freed of what means something to a chat."""
     names = {one.dimension: shown(one.value) for one in reversed(why.named) if one.dimension != "labeler"}
     vendor = f" of vendor {names['vendor']}" if "vendor" in names else ""
     kind = f" in {names['task_type']}" if "task_type" in names else ""
@@ -36,8 +37,13 @@ def who(why: Summary) -> str:
             return "nobody in particular, as far as can be told by now"
 
 
-def share(share: float) -> str:
-    return "which is all of the change" if share >= 0.95 else f"which is {share:.0%} of the change".replace("%", " %")
+def share(of_change: float) -> str:
+    """How much of the change that is.
+
+    >>> share(0.83), share(1.2)
+    ('which is 83 % of the change', 'which is all of the change')
+    """
+    return "which is all of the change" if of_change >= 0.95 else f"which is {of_change * 100:.0f} % of the change"
 
 
 def others_did(meanwhile: Meanwhile) -> str:
