@@ -61,7 +61,9 @@ class Metric:
     @property
     def suits(self) -> tuple[MethodName, ...]:
         """Methods that a rule may use, the best one first."""
-        return self.methods or METHODS[self.law]
+        suits = self.methods or METHODS[self.law]
+        is_of_many = "labeler" in self.scopes and len(self.scopes) > 1 and not self.is_promised
+        return (*suits, "e_sparse") if self.law == "answers" and is_of_many else suits
 
     def spread_of(self, scope: Kind) -> float:
         """The spread in scopes of a kind."""

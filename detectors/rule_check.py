@@ -56,6 +56,8 @@ def _suits(rule: Rule, metric: Metric) -> Iterator[tuple[str, str]]:
         yield "method", f"{rule.method} does not suit {metric.name}; take {_either(metric.suits)}"
     if rule.scope.kind not in metric.scopes:
         yield "scope", f"{metric.name} is not measured of each {rule.scope.kind}; take {_either(metric.scopes)}"
+    if rule.method == "e_sparse" and rule.scope.kind == "labeler":
+        yield "scope", "e_sparse looks for a few of many labelers; take segment, project or another scope of many"
     if rule.scope.where is not None and metric.scopes == ("all",):
         yield "scope", f"{metric.name} is not measured by segment; write all"
 

@@ -17,8 +17,9 @@ from detectors.change import calibrate, river_table
 from detectors.change.budget import average_run_length
 from detectors.change.e_process import EProcess, Learning
 from detectors.change.finding import Direction, Method
-from detectors.change.fleet import fleet_of, run_lengths
+from detectors.change.fleet import LABELERS, fleet_of, run_lengths
 from detectors.change.seasonal import Seasonal
+from detectors.change.sparse import SparseProcess
 from detectors.change.threshold import FixedThreshold
 from detectors.metrics_registry import METRICS
 from detectors.rule_check import directions, smallest_drop
@@ -34,6 +35,9 @@ LEARNING: Final = Learning(prior=10.0, answers=50, lag=0)
 HISTORY_OF_LABELER: Final = 300
 HISTORY: Final = 1_500
 _RUNS: Final = 300
+#: Of methods that look at many labelers at once: a second or two.
+_RUNS_OF_FEW: Final = 15
+_MOST_OF_FEW: Final = 12_000
 _MOST_VALUES: Final = 3_000
 #: A level that is not stated is taken to be no nearer to 0 or 1 than that.
 _MARGIN: Final = 0.015
@@ -51,7 +55,7 @@ class Detecting(NamedTuple):
 class Delay(NamedTuple):
     """Values from a drop of the rule's smallest size until it is seen: the median and the ninth decile.
 
-    Infinity for more than 3,000.
+    Infinity for more than 3,000; of a few of many labelers, for more than 12,000.
     """
 
     median: float
@@ -137,8 +141,19 @@ def _one(
         is_counted = METRICS[rule.metric].law == "answers"
         run_length = _fixed_arl(rule, direction, level.value) if level and is_counted else None
         return Detecting(FixedThreshold(rule.limit, rule.min_count, direction), direction, run_length)
+    if rule.method == "e_sparse":
+        return Detecting(_sparse(rule, direction, arl, level), direction, arl)
     method = _method(rule, direction, arl, level, generator)
     return Detecting(_allowing(method, METRICS[rule.metric].spread_of(rule.scope.kind)), direction, arl)
+
+
+def _sparse(rule: Rule, direction: Direction, arl: float, level: Level | None) -> SparseProcess:
+    """What theory guarantees: its thresholds are not calibrated."""
+    drop = smallest_drop(rule)
+    assert level is not None, "rule_check lets only shares have it"
+    assert drop is not None, "metrics of shares have a smallest drop"
+    spread = METRICS[rule.metric].spread_of(rule.scope.kind)
+    return SparseProcess(arl, level.value, drop, direction, rule.min_count, spread)
 
 
 def _allowing(method: Method, spread: float) -> Method:
@@ -207,7 +222,7 @@ def expected_delay(rule: Rule, found: Detecting, generator: np.random.Generator,
     """How soon the rule's smallest drop is seen, by simulation; None where the method knows no such drop.
 
     Before the drop a labeler has 300 values, other scopes 1,500, each 0 or 1; other scores of the same mean vary less,
-    and are seen sooner.
+    and are seen sooner. For e_sparse the drop is that of a fifth of a scope's labelers, and values are the scope's.
 
     >>> said = {"name": "gold", "metric": "gold_accuracy", "scope": "labeler", "level": 0.92, "smallest_drop": 0.12}
     >>> rule, generator = Rule.model_validate(said), np.random.default_rng(1)
@@ -221,7 +236,10 @@ def expected_delay(rule: Rule, found: Detecting, generator: np.random.Generator,
         return None
     after = level.value - drop if found.direction == "down" else level.value + drop
     history = HISTORY_OF_LABELER if rule.scope.kind == "labeler" else HISTORY
-    return _simulated(found.method, level.value, min(max(after, 0.0), 1.0), history, generator)
+    after = min(max(after, 0.0), 1.0)
+    if isinstance(found.method, SparseProcess):
+        return _simulated_few(found.method, level.value, after, generator)
+    return _simulated(found.method, level.value, after, history, generator)
 
 
 def _simulated(method: Method, level: float, after: float, history: int, generator: np.random.Generator) -> Delay:
@@ -230,6 +248,21 @@ def _simulated(method: Method, level: float, after: float, history: int, generat
     found = run_lengths(fleet, levels, generator, at_most=history + 50 + _MOST_VALUES, change=(before, after)) - before
     median, most = np.quantile(found, (0.5, 0.9), method="inverted_cdf")
     return Delay(float(median), float(most))
+
+
+def _simulated_few(method: SparseProcess, level: float, after: float, generator: np.random.Generator) -> Delay:
+    """Of a fifth of a scope's labelers, who give four values a minute together."""
+    history = LABELERS * HISTORY_OF_LABELER
+    found, most = [], history + _MOST_OF_FEW
+    for _ in range(_RUNS_OF_FEW):
+        detector = method.build()
+        who = generator.integers(0, LABELERS, most)
+        values = generator.random(most) < np.where((5 * who < LABELERS) & (np.arange(most) >= history), after, level)
+        stream = enumerate(zip(values.tolist(), who.tolist(), strict=True))
+        ends = (at for at, (value, of) in stream if detector.update(float(value), 15_000 * at, labeler_id=str(of)))
+        found.append(next((at - history for at in ends if at >= history), math.inf))
+    median, ninth = np.quantile(found, (0.5, 0.9), method="inverted_cdf")
+    return Delay(float(median), float(ninth))
 
 
 def seasonal_delay(method: Seasonal) -> float:

@@ -37,6 +37,7 @@ class AlertRow(NamedTuple):
     level: float | None
     since: int | None
     answers: int
+    labelers: int
     statistic: float | None
     threshold: float | None
     labels: dict[str, str]

@@ -37,7 +37,7 @@ MetricName = Literal[
     "lag_seconds",
 ]
 MethodName = Literal[
-    "e_sr", "e_sr_guaranteed", "e_cusum", "cusum", "seasonal", "fixed", "adwin", "page_hinkley", "kswin"
+    "e_sr", "e_sr_guaranteed", "e_cusum", "e_sparse", "cusum", "seasonal", "fixed", "adwin", "page_hinkley", "kswin"
 ]
 Severity = Literal["info", "warning", "critical"]
 #: Set by labelwatch on every alert.
@@ -73,7 +73,8 @@ class RuleSettings(BaseModel):
 
     scope: ScopeText = parse_scope("segment")
     method: MethodName = "e_sr"
-    """How a change is found; see docs/detectors.md. e_sr suits every share of answers."""
+    """How a change is found; see docs/detectors.md. e_sr suits every share of answers; e_sparse looks for a few of a
+    scope's labelers."""
     smallest_drop: Annotated[_Number, Field(gt=0)] | None = None
     """Smallest change for the worse that must be found, in the metric's unit (0.1 is ten points); where rising is bad,
     the smallest rise. Left out: the metric's own (docs/quality-metrics.md)."""

@@ -54,6 +54,8 @@ class Figures(_Wire):
     counted: str
     """What one value is, in the plural."""
     smallest_drop: Finite | None = None
+    labelers: Whole | None = None
+    """How many of the scope's labelers level and answers are about; None for all of them."""
     seen_since_ms: Whole | None = None
     """Of a breach that lasts: since when the values came that say so. None of one that is new."""
 

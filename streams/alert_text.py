@@ -49,6 +49,8 @@ class AlertFacts:
     """Event time of what this message is about: when it was found, or was over."""
     answers: int
     """Values that the level rests on."""
+    labelers: int | None = None
+    """How many of the scope's labelers the levels and the answers are about; None: all of them."""
     statistic: float
     threshold: float
     """What the statistic had to reach."""
@@ -186,7 +188,8 @@ def _lines(facts: AlertFacts) -> Iterator[tuple[str, str]]:
 
 
 def _change(facts: AlertFacts, most: int) -> str:
-    what = f"{METRIC_WORDS.get(facts.metric, facts.metric.replace('_', ' '))} of {_scope(facts, most)}"
+    few = of_few(facts.labelers)
+    what = f"{METRIC_WORDS.get(facts.metric, facts.metric.replace('_', ' '))} of {few}{_scope(facts, most)}"
     if facts.level is None:
         return f"{what}: nothing has come since {_time(facts.since_ms)}"
     if facts.state == "resolved":
@@ -279,6 +282,15 @@ def runbook(metric: MetricName, family: Family) -> str:
     ('docs/runbooks/quality-drop.md', 'docs/runbooks/dead-letters.md')
     """
     return f"docs/runbooks/{_RUNBOOKS[family] if metric != 'invalid_share' else 'dead-letters'}.md"
+
+
+def of_few(labelers: int | None) -> str:
+    """What comes before a scope's name where figures are about a few of its labelers.
+
+    >>> of_few(6), of_few(1), of_few(None)
+    ('6 labelers of ', '1 labeler of ', '')
+    """
+    return f"{labelers} labeler{'' if labelers == 1 else 's'} of " if labelers else ""
 
 
 def levels(metric: MetricName, one: float, other: float) -> tuple[str, str]:

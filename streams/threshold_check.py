@@ -156,8 +156,10 @@ def _sentence(rule: Rule, found: Detecting, delay: Delay | None, volume: RuleVol
         )
     drop = smallest_drop(rule) or 0.0
     change = f"a {'drop' if found.direction == 'down' else 'rise'} of {_number(100 * drop)} points in {what}"
+    which = f"a fifth of the labelers of {which}" if rule.method == "e_sparse" else which
     if math.isinf(delay.median):
-        return f"{change} of {which} will mostly not be seen within 3,000 {metric.counted}"
+        most = "12,000" if rule.method == "e_sparse" else "3,000"
+        return f"{change} of {which} will mostly not be seen within {most} {metric.counted}"
     seen = f"{change} of {which} is expected to be seen after about {_number(delay.median)} {metric.counted}"
     if not volume.busiest_per_minute:
         return f"{seen}, of which there were none"

@@ -38,6 +38,8 @@ class Finding(NamedTuple):
     """Values since the estimated change: what ``level`` rests on."""
     e_value: float | None = None
     """Evidence where the method has one: value of the e-detector, else None."""
+    labelers: tuple[str, ...] = ()
+    """Whom the levels and the answers are about, of a method that looks at few of many; () for everybody."""
 
 
 class Detector(Protocol):

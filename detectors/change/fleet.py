@@ -7,7 +7,7 @@ anew, like a detector.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,11 @@ from detectors.change.baselines import Always, LastUnder
 from detectors.change.cusum import BernoulliCusum
 from detectors.change.e_process import EProcess, Learning
 from detectors.change.finding import Detector, Method
+from detectors.change.sparse import SparseProcess
 from detectors.change.threshold import FixedThreshold
+
+#: Of a scope, for methods that look at many at once.
+LABELERS: Final = 20
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -173,6 +177,24 @@ class DetectorFleet:
         self._detectors = [one for one, is_kept in zip(self._detectors, kept, strict=True) if is_kept]
 
 
+class SparseFleet:
+    """Streams of a `SparseProcess`: each is a scope of `LABELERS`, who take turns, a value a minute."""
+
+    def __init__(self, method: SparseProcess, streams: int) -> None:
+        self._detectors = [method.build() for _ in range(streams)]
+        self._steps = 0
+
+    def step(self, right: Flags) -> Flags:
+        self._steps += 1
+        at_ms, labeler_id = 60_000 * self._steps, str(self._steps % LABELERS)
+        pairs = zip(self._detectors, right.tolist(), strict=True)
+        found = [one.update(float(value), at_ms, labeler_id=labeler_id) is not None for one, value in pairs]
+        return np.array(found, dtype=np.bool_)
+
+    def keep(self, kept: Flags) -> None:
+        self._detectors = [one for one, is_kept in zip(self._detectors, kept, strict=True) if is_kept]
+
+
 def has_numpy(method: Method) -> bool:
     """Whether many streams of it cost little more than one."""
     return isinstance(method, EProcess | BernoulliCusum | FixedThreshold | Always | LastUnder)
@@ -193,6 +215,8 @@ def fleet_of(method: Method, streams: int) -> Fleet:
             return BlockFleet(count, lambda level: np.ones(len(level), dtype=np.bool_), streams)
         case LastUnder():
             return LastFleet(method, streams)
+        case SparseProcess():
+            return SparseFleet(method, streams)
     return DetectorFleet(method, streams)
 
 

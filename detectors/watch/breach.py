@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -18,6 +19,8 @@ LONGEST_MS: Final = 14 * 86_400_000
 REVISED_MS: Final = 86_400_000
 #: That it lasts is not said again before.
 AGAIN_MS: Final = 3_600_000
+#: Who was not at work for so long is not what is wrong with it now.
+AWAY_MS: Final = 86_400_000
 _NEAREST: Final = 0.01
 
 End = Literal["recovered", "withdrawn", "new_level"]
@@ -67,6 +70,10 @@ class Breach:
     late_seen: int = 0
     is_limit: bool = False
     """The level before is a limit: whatever is within it is well."""
+    labelers: tuple[str, ...] = ()
+    """Whom it is about, of many; () for everybody."""
+    heard_ms: int = 0
+    """When they were last at work."""
 
     @classmethod
     def of(cls, finding: Finding, *, drop: float | None, resolve_after_ms: int, is_limit: bool = False) -> Breach:
@@ -85,7 +92,22 @@ class Breach:
             well_since_ms=finding.at_ms,
             said_ms=finding.at_ms,
             is_limit=is_limit,
+            labelers=finding.labelers,
+            heard_ms=finding.at_ms,
         )
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any]) -> Breach:
+        """The inverse of `dump`, of JSON too."""
+        return cls(**{**state, "labelers": tuple(state.get("labelers", ()))})
+
+    def is_about(self, labeler_id: str) -> bool:
+        """Whether a labeler's values say whether it lasts."""
+        return not self.labelers or labeler_id in self.labelers
+
+    def miss(self, now_ms: int) -> End | None:
+        """Others are at work: after a day without those whom it is about, the scope is well."""
+        return "recovered" if now_ms - self.heard_ms >= AWAY_MS else None
 
     def see(self, value: float, now_ms: int) -> End | Literal["lasts"] | None:
         """Take a value that came after the finding: how the breach ends, or that it lasts, where that is known by now.
@@ -94,6 +116,7 @@ class Breach:
         """
         if now_ms - self.at_ms >= LONGEST_MS:
             return "new_level"
+        self.heard_ms = now_ms
         self.total += value
         self.taken += 1
         self.seen += 1
@@ -161,7 +184,7 @@ class Breach:
         return mean >= edge if self.direction == "down" else mean <= edge
 
     def dump(self) -> dict[str, Any]:
-        """As plain values; `Breach` takes them as arguments."""
+        """As plain values."""
         return asdict(self)
 
 

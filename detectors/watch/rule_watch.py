@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
-from detectors.change.cusum import BernoulliCusum
-from detectors.change.e_process import EDetector, EProcess
-from detectors.change.finding import Detector, Finding, Method
-from detectors.change.seasonal import Seasonal
-from detectors.change.threshold import FixedThreshold
+from detectors.change.e_process import EProcess
+from detectors.change.finding import Detector, Finding
 from detectors.metrics_registry import METRICS
 from detectors.rule_check import smallest_drop
 from detectors.rule_method import CannotPlanError, Detecting
 from detectors.watch.breach import Breach, End
+from detectors.watch.kinds import ADJUSTED, GO_ON, doubt, e_detector, feed, level_of, of_level
 from detectors.watch.planner import LEVEL_STEP, Planner, Volume, has_level
 from detectors.watch.scope_state import Said, ScopeState, in_order
 from detectors.watch.together import ScopeKey, Together
@@ -33,10 +30,6 @@ LEAST_SILENCE_MS: Final = 60_000
 #: After a pause as long, a shift's, what was found may be over: values since then must say it, too, as surely.
 PAUSE_MS: Final = 4 * 3_600_000
 DOUBT: Final = 1.0 / 20.0
-#: Methods that hold each value against what is expected of it.
-_ADJUSTED: Final = ("e_sr", "e_sr_guaranteed", "e_cusum")
-#: Methods that go on from their state when only the threshold is another one.
-_GO_ON: Final = (EProcess, Seasonal, BernoulliCusum, FixedThreshold)
 
 
 class RuleWatch:
@@ -68,7 +61,9 @@ class RuleWatch:
         self._known: dict[tuple[str, ...], ScopeState | None] = {}
         """Segment, and labeler where they are told apart, to scope."""
         self.is_by_labeler = rule.scope.kind == "labeler"
-        self._is_adjusted = rule.method in _ADJUSTED
+        self.is_of_each = self.is_by_labeler or rule.method == "e_sparse"
+        """Whether levels are those of single labelers."""
+        self._is_adjusted = rule.method in ADJUSTED
         self._swept_ms = 0
 
     def change(self, rule: Rule) -> list[Said]:
@@ -138,6 +133,7 @@ class RuleWatch:
         now_ms: int,
         submitted_ms: int | None = None,
         relative: float = 1.0,
+        labeler_id: str = "",
     ) -> list[Said]:
         """Take a value of a scope.
 
@@ -147,18 +143,18 @@ class RuleWatch:
             now_ms: the clock.
             submitted_ms: of a value that comes late, the time that it is about.
             relative: what is expected of the value while all is well, as a multiple of the scope's level.
+            labeler_id: whose it is.
         """
         relative = relative if self._is_adjusted else 1.0
         self._volume.add(value, now_ms)
         self._changed[scope.key] = scope
         if scope.breach is not None:
+            if not scope.breach.is_about(labeler_id):
+                return self._ended(scope, scope.breach, scope.breach.miss(now_ms))
             return self._after_breach(scope, scope.breach, value / relative, now_ms, submitted_ms)
         said: list[Said] = []
         for number, detector in enumerate(scope.detectors):
-            if relative == 1.0:
-                found = detector.update(value, now_ms)
-            else:
-                found = _e_detector(detector).update(value, now_ms, relative)
+            found = feed(detector, value, now_ms, relative, labeler_id)
             if found is not None:
                 self._near.forget(scope.key)  # it begins anew
                 if self._is_worth(found):
@@ -171,10 +167,12 @@ class RuleWatch:
                     break
         return said
 
-    def correct(self, scope: ScopeState, change: float, submitted_ms: int, now_ms: int) -> list[Said]:
+    def correct(
+        self, scope: ScopeState, change: float, submitted_ms: int, now_ms: int, labeler_id: str = ""
+    ) -> list[Said]:
         """A value that was taken is another one: what was found may not hold."""
         breach = scope.breach
-        if breach is None or not breach.concerns(submitted_ms):
+        if breach is None or not breach.is_about(labeler_id) or not breach.concerns(submitted_ms):
             return []
         self._changed[scope.key] = scope
         return self._ended(scope, breach, breach.revise(change, 0, now_ms))
@@ -242,8 +240,7 @@ class RuleWatch:
     def _new_detectors(self) -> tuple[list[Detector], float | None]:
         """Detectors at their beginning, and the level that they begin with."""
         methods = [one.method for one in self._plan]
-        levels = [method.level for method in methods if isinstance(method, EProcess)]
-        return [method.build() for method in methods], levels[0] if levels else None
+        return [method.build() for method in methods], level_of(methods[0]) if methods else None
 
     def _figures(self, breach: Breach | None) -> Figures | None:
         if breach is None:
@@ -259,6 +256,7 @@ class RuleWatch:
             unit=self.metric.unit,
             counted=self.metric.counted,
             smallest_drop=self._drop,
+            labelers=len(breach.labelers) or None,
         )
 
     def _together(self, scope: ScopeState, number: int, now_ms: int) -> Iterator[Said]:
@@ -270,14 +268,14 @@ class RuleWatch:
             number, self._threshold(number), lambda one: self.scopes[one].heard_ms >= since_ms
         ):
             together = self.scopes[key]
-            found = _e_detector(together.detectors[number]).conclude(now_ms)
+            found = e_detector(together.detectors[number]).conclude(now_ms)
             self._near.forget(key)
             self._changed[key] = together
             if self._is_worth(found):
                 yield self._begin(together, found)
 
     def _note_near(self, scope: ScopeState, number: int) -> bool:
-        detector = _e_detector(scope.detectors[number])
+        detector = e_detector(scope.detectors[number])
         evidence = detector.statistic if detector.is_ripe else 0.0
         return self._near.note(scope.key, number, evidence, self._threshold(number))
 
@@ -295,8 +293,7 @@ class RuleWatch:
     def _doubt(self, scope: ScopeState) -> None:
         """Leave what speaks for a change at a twentieth of the threshold, at most: one more slip is no finding then."""
         for detector in scope.detectors:
-            if isinstance(detector, EDetector):
-                detector.limit(DOUBT)
+            doubt(detector, DOUBT)
         self._note_all_near(scope)
 
     def _replan(self, now_ms: int) -> None:
@@ -330,8 +327,8 @@ class RuleWatch:
         """A scope's detectors under the plan as it is now; what they have learned stays."""
         moved: list[Detector] = []
         for one, detector in zip(self._plan, scope.detectors, strict=True):
-            method = _of_level(one.method, scope.level)
-            moved.append(method.build(detector.dump() if isinstance(method, _GO_ON) else None))
+            method = of_level(one.method, scope.level)
+            moved.append(method.build(detector.dump() if isinstance(method, GO_ON) else None))
         return moved
 
     def _forget(self, scope: ScopeState) -> list[Said]:
@@ -363,10 +360,10 @@ class RuleWatch:
     def load_scope(self, key: ScopeKey, state: Mapping[str, Any]) -> None:
         """Continue from a dumped scope."""
         level = state["level"]
-        methods = [_of_level(one.method, level) for one in self._plan]
+        methods = [of_level(one.method, level) for one in self._plan]
         dumps = state["detectors"] if len(state["detectors"]) == len(methods) else [None] * len(methods)
         detectors = [method.build(one) for method, one in zip(methods, dumps, strict=True)]
-        breach = Breach(**state["breach"]) if state["breach"] else None
+        breach = Breach.load(state["breach"]) if state["breach"] else None
         self.scopes[key] = ScopeState(
             key, state["fields"], detectors, level, state["heard_ms"], breach, state["is_silent"]
         )
@@ -381,13 +378,3 @@ class RuleWatch:
             "breach": scope.breach.dump() if scope.breach else None,
             "is_silent": scope.is_silent,
         }
-
-
-def _of_level(method: Method, level: float | None) -> Method:
-    """The method as it was planned when the scope was new."""
-    return replace(method, level=level) if isinstance(method, EProcess) and level is not None else method
-
-
-def _e_detector(detector: Detector) -> EDetector:
-    assert isinstance(detector, EDetector), "only e-processes share their budget, or adjust"
-    return detector

@@ -182,7 +182,7 @@ class Watch:
         expected = self._crews.expected(segment, answer.labeler_id, answer.peers)
         is_well = True
         for rule in self._of_agreement:
-            relative = expected.of_labeler if rule.is_by_labeler else expected.of_all
+            relative = expected.of_labeler if rule.is_of_each else expected.of_all
             scope = self._feed(rule, segment, answer.labeler_id, float(agrees), told, late_ms, relative)
             is_well &= scope is None or scope.breach is None
         self._crews.see(segment, answer.labeler_id, agrees, expected, is_learned=is_well)
@@ -197,7 +197,7 @@ class Watch:
                 for rule in self._on("gold_accuracy"):
                     scope = rule.at(segments[segment], labeler, self.clock_ms)
                     if scope is not None:
-                        found = rule.correct(scope, change, item.submitted_ms, self.clock_ms)
+                        found = rule.correct(scope, change, item.submitted_ms, self.clock_ms, labeler)
                         told.extend(self._verdict(rule, said) for said in found)
             case ReviewMeasured(segment=segment, labeler_id=labeler, is_rejected=rejected):
                 for rule in self._on("reviewer_reject_rate"):
@@ -223,7 +223,9 @@ class Watch:
     ) -> ScopeState | None:
         scope = rule.at(segment, labeler_id, self.clock_ms)
         if scope is not None:
-            found = rule.hear(scope, self.clock_ms) + rule.take(scope, value, self.clock_ms, submitted_ms, relative)
+            found = rule.hear(scope, self.clock_ms) + rule.take(
+                scope, value, self.clock_ms, submitted_ms, relative, labeler_id
+            )
             if found:
                 told.extend(self._verdict(rule, said) for said in found)
         return scope

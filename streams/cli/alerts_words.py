@@ -49,7 +49,8 @@ def alert_of(row: dict[str, Any]) -> Alert:
     figures = None
     if row["level"] is not None and row["since"] is not None:
         plain = ("direction", "baseline", "level", "answers", "statistic", "threshold", "unit", "counted")
-        figures = Figures(since_ms=_ms(row["since"]), **{name: row[name] for name in plain})
+        of_row = {name: row[name] for name in plain}
+        figures = Figures(since_ms=_ms(row["since"]), labelers=row["labelers"] or None, **of_row)
     return Alert(
         alert_id=row["alert_id"],
         key=AlertKey(row["rule"], row["about"], (row["scope_kind"],)),

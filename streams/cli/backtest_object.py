@@ -75,6 +75,7 @@ def alert_object(fired: Fired, end_ms: int) -> dict[str, Any]:
         "unit": None if figures is None else figures.unit,
         "since": None if figures is None else _time(figures.since_ms),
         "answers": None if figures is None else figures.answers,
+        "labelers": None if figures is None else figures.labelers,
     }
 
 

@@ -87,7 +87,8 @@ def what_fired(fired: Fired) -> str:
     if figures is None:
         return f"{metric}: nothing comes"
     before, after = levels(rule.metric, figures.baseline, figures.level)
-    return f"{metric} {before} to {after}"
+    of = f" of {figures.labelers} labelers" if figures.labelers else ""
+    return f"{metric}{of} {before} to {after}"
 
 
 def whom(fired: Fired) -> str:

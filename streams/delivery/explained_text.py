@@ -80,6 +80,7 @@ class ExplainedText:
             since_ms=figures.since_ms,
             at_ms=max(figures.since_ms, (alert.resolved_ms if is_over else alert.fired_ms) or alert.began_ms),
             answers=now.answers,
+            labelers=figures.labelers,
             statistic=figures.statistic,
             threshold=figures.threshold,
             reason=ENDS[alert.ended] if is_over and alert.ended != "recovered" else "",

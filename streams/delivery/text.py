@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from detectors.alerts.alert import Alert, Ended, Notice
 from streams.alert_page import page_url
-from streams.alert_text import ADVICE, MAX_TITLE, runbook
+from streams.alert_text import ADVICE, MAX_TITLE, of_few, runbook
 from streams.safe_text import shown
 
 
@@ -125,9 +125,10 @@ def _what(alert: Alert) -> str:
     if alert.about == "no_data" or figures is None:
         return f"No values of {alert.rule.metric} come from {where(alert)}."
     verb = "fell" if figures.direction == "down" else "rose"
+    before, after = (_figure(value, figures.unit) for value in (figures.baseline, figures.level))
     return (
-        f"{alert.rule.metric} of {where(alert)} {verb} from {_figure(figures.baseline, figures.unit)} to "
-        f"{_figure(figures.level, figures.unit)} since {_time(figures.since_ms)} ({figures.answers} {figures.counted})."
+        f"{alert.rule.metric} of {of_few(figures.labelers)}{where(alert)} {verb} from {before} to {after} since "
+        f"{_time(figures.since_ms)} ({figures.answers} {figures.counted})."
     )
 
 

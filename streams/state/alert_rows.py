@@ -40,6 +40,7 @@ def alert_row(app_id: str, alert: Alert, text: Text | None) -> AlertRow:
         level=figures.level if figures else None,
         since=figures.since_ms if figures else None,
         answers=figures.answers if figures else 0,
+        labelers=(figures.labelers or 0) if figures else 0,
         statistic=figures.statistic if figures else None,
         threshold=figures.threshold if figures else None,
         labels=dict(rule.labels),

@@ -19,6 +19,7 @@ from detectors.change.e_process import EProcess, Learning
 from detectors.change.finding import Finding, State
 from detectors.change.river_adapters import Adwin, Kswin, PageHinkleyMethod
 from detectors.change.seasonal import HOUR_MS, Seasonal
+from detectors.change.sparse import SparseProcess
 from detectors.change.threshold import FixedThreshold
 
 HOUR_OF_MONDAY = 96 * HOUR_MS
@@ -74,6 +75,7 @@ CASES = {
     "e_sr_of_shares": Case(EProcess(7_000, 0.9, variance=0.01), share, mirror=up_at("level")),
     "e_sr_learned": Case(EProcess(7_000, 0.9, learning=Learning(25, 50, 30, 500)), answer, mirror=up_at("level")),
     "e_cusum": Case(EProcess(600, 0.92, form="cusum"), answer, mirror=up_at("level")),
+    "e_sparse": Case(SparseProcess(7_000, 0.92, min_count=5), answer, mirror=up_at("level")),
     "bernoulli_cusum": Case(BernoulliCusum(46, 7, 0.92, min_count=20), answer, mirror=up_at("level")),
     "gaussian_cusum": Case(GaussianCusum(6.0, 0.9, 0.05, min_count=3), share, worst=-9.0, mirror=up_at("mean")),
     "fixed_threshold": Case(FixedThreshold(0.8, 20), answer, mirror=up_at("limit")),
@@ -84,7 +86,7 @@ CASES = {
     "last_under": Case(LastUnder(10, 0.7), answer),
     "always": Case(Always(30), answer),
 }
-LEARNS = {"seasonal", "adwin", "page_hinkley", "kswin"}
+LEARNS = {"e_sparse", "seasonal", "adwin", "page_hinkley", "kswin"}
 POOLED = ["e_sr", "e_sr_learned", "e_cusum", "bernoulli_cusum", "fixed_threshold"]
 
 

@@ -19,6 +19,7 @@ RULES = (
     rule(name="segment", scope="segment", no_data="alert"),
     rule("constant_answer_share", smallest_drop=0.3),
     rule("consensus_agreement", scope="segment"),
+    rule("consensus_agreement", name="few", scope="segment", method="e_sparse", false_alarms_per_week=1_000.0),
     rule("volume", scope="segment", method="fixed", limit=20, min_count=1, direction="down"),
     rule("label_distance_peers", method="fixed", limit=0.2, min_count=1),
     rule("label_distance_own", scope="project", method="fixed", limit=0.1, min_count=1),
