@@ -97,7 +97,7 @@ class AlertsTable:
     def evidence(self, alert_id: str) -> dict[str, Any]:
         """What reached the threshold of an alert, the threshold, and ``heard``: how far answers were heard by now."""
         (found,) = self._rows(
-            "SELECT statistic, threshold, labelers,"
+            "SELECT statistic, threshold,"
             " (SELECT max(watermark) FROM source_progress_current WHERE app_id = {app:String}) AS heard"
             " FROM alerts FINAL WHERE app_id = {app:String} AND alert_id = {id:String}",
             {"app": self._app_id, "id": alert_id},

@@ -100,6 +100,8 @@ def test_the_whole_message() -> None:
             {"labeler_id": "w3", "vendor_id": "", "project_id": "animals", "task_type": "box"},
             "CRITICAL gold accuracy of w3 / animals / box fell from 92 % to 80 %",
         ),
+        ({"labelers": 6}, "CRITICAL gold accuracy of 6 labelers of acme fell from 92 % to 80 %"),
+        ({"labelers": 1}, "CRITICAL gold accuracy of 1 labeler of acme fell from 92 % to 80 %"),
         (
             {"metric": "aht_seconds", "baseline": 41.3, "level": 62.7, "severity": "warning"},
             "WARNING average handling time of acme rose from 41 s to 63 s",

@@ -34,6 +34,7 @@ ROW: dict[str, Any] = {
     "direction": "down",
     "unit": "share",
     "counted": "golds",
+    "labelers": 6,
     "baseline": 0.92,
     "level": 0.8,
     "since": BEGAN - timedelta(minutes=20),
@@ -74,6 +75,7 @@ def test_the_alert_is_that_of_the_row() -> None:
     assert (alert.scope.kind, alert.scope.vendor_id, alert.family) == ("vendor", "acme", "quality")
     assert alert.figures is not None
     assert (alert.figures.level, alert.figures.answers, alert.figures.threshold) == (0.8, 60, 4_000.0)
+    assert alert.figures.labelers == 6
     silent = alert_of({**ROW, "about": "no_data", "level": None, "baseline": None, "since": None, "runbook": ""})
     assert (silent.figures, silent.family, silent.rule.runbook) == (None, "silence", None)
 

@@ -13,6 +13,7 @@ import pytest
 from detectors.change import calibrate
 from detectors.change.e_process import EProcess
 from detectors.change.seasonal import Seasonal
+from detectors.change.sparse import SparseProcess
 from detectors.change.threshold import FixedThreshold
 from detectors.metrics_registry import METRICS
 from detectors.rule_method import (
@@ -42,6 +43,7 @@ def made(of: Rule, per_week: float = 7_000, **more: Any) -> Any:
         {"method": "e_sr", "level": 0.92},
         {"method": "e_sr_guaranteed"},
         {"method": "e_cusum"},
+        {"method": "e_sparse", "scope": "segment"},
         {"method": "cusum", "level": 0.92},
         {"method": "fixed", "min_count": 50},
         {"method": "adwin"},
@@ -164,6 +166,20 @@ def test_a_larger_drop_is_seen_sooner() -> None:
         assert delay.median <= delay.most
         delays.append(delay.median)
     assert delays == sorted(delays, reverse=True)
+
+
+def test_a_few_labelers_are_seen_as_soon_as_they_fall_deep() -> None:
+    delays = []
+    for drop in (0.05, 0.2, 0.4):
+        one = rule(smallest_drop=drop, level=0.85, method="e_sparse", scope="segment", metric="consensus_agreement")
+        (found,) = made(one, per_week=1_000_000)
+        assert isinstance(found.method, SparseProcess)
+        assert (found.method.threshold, found.method.spread) == (1_000_000, METRICS["consensus_agreement"].spread)
+        delay = expected_delay(one, found, np.random.default_rng(0), Level(0.85, False))
+        assert delay is not None
+        delays.append(delay.median)
+    assert delays[0] == math.inf, "so little is not seen"
+    assert 200 < delays[2] < delays[1] < 5_000
 
 
 def test_a_shift_of_a_number_is_seen_in_hours() -> None:

@@ -68,6 +68,13 @@ def test_defaults_need_not_suit_every_rule() -> None:
         (HEAD + "- name: gold\n  metric: gold_accuracy\n", 5, "names must differ"),
         (HEAD.replace("gold_accuracy", "gold_acuracy"), 4, "did you mean gold_accuracy?"),
         (HEAD + "  method: e_sir\n", 5, "did you mean e_sr?"),
+        (HEAD + "  method: e_sparse\n  scope: labeler\n", 6, "e_sparse looks for a few of many labelers"),
+        (
+            HEAD + "- name: f\n  metric: too_fast_share\n  method: e_sparse\n",
+            7,
+            "e_sparse does not suit too_fast_share",
+        ),
+        (HEAD + "- name: i\n  metric: invalid_share\n  method: e_sparse\n", 7, "e_sparse does not suit invalid_share"),
         (HEAD + "  scope: team\n", 5, "not a scope"),
         (HEAD + "  scope: project_id = x\n", 5, "'x' at character 14"),
         (HEAD + "  for: soon\n", 5, "not a duration: 'soon'"),
