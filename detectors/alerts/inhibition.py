@@ -57,6 +57,15 @@ def speaks_of_peers(first: Alert, later: Alert) -> bool:
     return first.rule.metric == "gold_accuracy" or (first.rule.metric == later.rule.metric and is_earlier)
 
 
+def speaks_for_few(broad: Alert, narrow: Alert) -> bool:
+    """Whether an alert on all of a scope says what one on a few of its labelers would; not the other way round."""
+    if broad.figures is None or narrow.figures is None:
+        return False
+    names = (*SEGMENT_FIELDS, "labeler_id")
+    is_same = all(getattr(broad.scope, name) == getattr(narrow.scope, name) for name in names)
+    return is_same and broad.figures.labelers is None and narrow.figures.labelers is not None
+
+
 def inhibits(broad: Alert, narrow: Alert) -> bool:
     """Whether people need not hear of ``narrow`` while ``broad`` fires: the same kind of trouble, at least as severe.
 
@@ -71,5 +80,5 @@ def inhibits(broad: Alert, narrow: Alert) -> bool:
         and broad.family == narrow.family
         and _RANK[broad.rule.severity] >= _RANK[narrow.rule.severity]
         and began_ms - (broad.fired_ms or 0) < NEWS_MS
-        and (is_broader(broad.scope, narrow.scope) or speaks_of_peers(broad, narrow))
+        and (is_broader(broad.scope, narrow.scope) or speaks_for_few(broad, narrow) or speaks_of_peers(broad, narrow))
     )
