@@ -1,10 +1,10 @@
 """A drop of a few labelers among many: e-processes of all labelers of a scope, put together start by start.
 
 What a few people lose is lost in the level of all, and each of them may give too few answers to be found alone. So
-every labeler has e-processes of their own (`bets`, against a level of their own that is learned), one started in each
-hour h, and for all those that were started together
+every labeler has e-processes of their own (`bets`, against a level of their own that is learned), one started every
+three hours, and for all those that were started together, at h,
 
-    R_h = product over labelers i of (1 - p + p e_(i,h))        M = sum over hours h of n_h R_h
+    R_h = product over labelers i of (1 - p + p e_(i,h))        M = sum over starts h of n_h R_h
 
 where p is the share of labelers who may have changed, and n_h how many values had come since the start before. Each
 factor is an e-process against "this labeler is as before", so M minus the number of values is a supermartingale while
@@ -33,22 +33,25 @@ SHARE: Final = 0.2
 #: Whom a finding is about: those who changed as probably as that, of whom p did before anything was seen. With a half,
 #: those who did not say so soon that it is over.
 SURE: Final = 0.8
-#: E-processes are started so often, and run for so long: what takes longer is for those that look at one labeler.
-STEP_MS: Final = 3_600_000
-STARTS: Final = 72
+#: E-processes are started so often, and run for three days: what takes longer is for those that look at one labeler.
+#: Started every hour as many incidents are found, with three times the state.
+STEP_MS: Final = 3 * 3_600_000
+STARTS: Final = 24
 #: What the scope's level is worth as a prior of a labeler, in answers; the metric's as one of the scope.
 PRIOR: Final = 10.0
 #: Answers of a scope that are only learned from; and those that a labeler's level may be worth at most.
 LEARNED: Final = 50
 MEMORY: Final = 1_000.0
 #: A labeler of whom nothing came for so many steps is forgotten: five weeks.
-FORGOTTEN: Final = 35 * 24
+FORGOTTEN: Final = 35 * 8
+#: What is kept is a multiple of one part in so many: sums are exact, whatever their order, and take little room stored.
+PARTS: Final = 65_536.0
 _MOST_LOG: Final = 600.0
 _GOOD, _SEEN = -2, -1
-"""Of what is kept of an hour: the sum of values, held against what was expected, and their number."""
+"""Of what is kept of a step: the sum of values, held against what was expected, and their number."""
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,11 @@ class SparseProcess:
     >>> detector, minute = method.build(), 60_000
     >>> for number in range(6_000):  # of twenty labelers, and three of them fall to .7 after 4,000 answers
     ...     labeler, slips = number % 20, 3 if number >= 4_000 and number % 20 < 3 else 10
-    ...     if finding := detector.update(number // 20 % slips != 0, number * minute, labeler_id=f"w{labeler}"):
+    ...     right = (number // 20 + labeler) % slips != 0
+    ...     if finding := detector.update(right, number * minute, labeler_id=f"w{labeler}"):
     ...         break
     >>> number, finding.labelers, round(finding.baseline, 2), round(finding.level, 2), finding.answers
-    (4682, ('w0', 'w1', 'w2'), 0.86, 0.65, 102)
+    (4601, ('w0', 'w1', 'w2'), 0.87, 0.66, 98)
     """
 
     threshold: float
@@ -141,10 +145,10 @@ class SparseDetector:
         self._level = _Level(PRIOR * method.good(), PRIOR * (1.0 - method.good()))
         self._labelers: list[_Labeler] = []
         self._rows: dict[str, int] = {}
-        self._kept: Floats = np.zeros((8, STARTS, len(bets) + 2))
-        """By labeler and hour, the latest first: logs of what each bet gained, sum and number of values."""
+        self._kept: Ints = np.zeros((8, STARTS, len(bets) + 2), dtype=np.int64)
+        """By labeler and step, the latest first: logs of what each bet gained, sum and number of values; in `PARTS`."""
         self._started: Floats = np.zeros(STARTS)
-        """Processes that were started in each hour: as many as values had come since the start before."""
+        """Processes that were started in each step: as many as values had come since the start before."""
         self._coming = 1.0
         """Those to be started next."""
         self._gains: Floats = np.zeros((8, STARTS))
@@ -187,7 +191,8 @@ class SparseDetector:
         self._coming += 1.0
         level = min(max(level, 0.0), self._highest)
         logs = [math.log1p(-size * good) - math.log1p(-size * level) for size in self._sizes]
-        self._kept[row, 0] += (*(one / self._method.spread for one in logs), adjusted, 1.0)
+        kept = (*(one / self._method.spread for one in logs), adjusted, 1.0)
+        self._kept[row, 0] += [round(PARTS * one) for one in kept]
         self._stale[row] = None
         return self._test(at_ms) if good < 1.0 else None  # what is right makes no sum grow
 
@@ -205,7 +210,7 @@ class SparseDetector:
             self._seen,
             [self._level.good, self._level.bad],
             self._coming,
-            _not_empty(self._started[:, None]),
+            self._started.tolist(),
             [
                 [one.name, one.level.good, one.level.bad, one.step, _not_empty(self._kept[row])]
                 for row, one in enumerate(self._labelers)
@@ -215,8 +220,7 @@ class SparseDetector:
     def _load(self, state: State) -> None:
         step, seen, level, coming, started, labelers = cast("list[Any]", state)
         self._step, self._seen, self._level, self._coming = int(step), int(seen), _Level(*level), float(coming)
-        for number, values in started:
-            self._started[number] = values[0]
+        self._started[:] = started
         for name, good, bad, last, kept in labelers:
             row = self._add(_Labeler(name, _Level(good, bad), int(last)))
             for number, values in kept:
@@ -240,24 +244,24 @@ class SparseDetector:
         return row
 
     def _turn_to(self, step: int) -> None:
-        """Begin an hour: what was started longest ago ends."""
+        """Begin a step: what was started longest ago ends."""
         by = min(step - self._step, STARTS)
         self._step = step
-        for by_hour in (self._kept.swapaxes(0, 1), self._started):
-            by_hour[by:] = by_hour[: STARTS - by].copy()
-            by_hour[:by] = 0.0
+        for by_step in (self._kept.swapaxes(0, 1), self._started):
+            by_step[by:] = by_step[: STARTS - by].copy()
+            by_step[:by] = 0
         self._started[0], self._coming = self._coming, 0.0
         self._stale.update(dict.fromkeys(range(len(self._labelers))))
         if any(step - one.step > FORGOTTEN for one in self._labelers):
             self._forget()
 
     def _forget(self) -> None:
-        """Labelers of whom nothing came for long; they have nothing in any hour."""
+        """Labelers of whom nothing came for long; they have nothing in any step."""
         known = [
             (one, self._kept[row].copy()) for one, row in zip(self._labelers, range(len(self._labelers)), strict=True)
         ]
         self._labelers, self._rows, self._stale = [], {}, {}
-        self._kept[:] = 0.0
+        self._kept[:] = 0
         for one, kept in known:
             if self._step - one.step <= FORGOTTEN:
                 self._kept[self._add(one)] = kept
@@ -266,7 +270,7 @@ class SparseDetector:
         """Log of R, by start."""
         rows = list(self._stale)
         if rows:
-            gained = np.minimum(np.cumsum(self._kept[rows, :, :_GOOD], axis=1), _MOST_LOG)
+            gained = np.minimum(np.cumsum(self._kept[rows, :, :_GOOD], axis=1) / PARTS, _MOST_LOG)
             factors = (np.exp(gained) * self._weights).sum(axis=2)
             self._gains[rows] = np.log1p(SHARE * (factors - 1.0))
             self._stale = {}
@@ -279,7 +283,8 @@ class SparseDetector:
         finding = self._finding(statistic, at_ms)
         if finding is None:
             return None
-        self._kept[:] = self._started[:] = 0.0
+        self._kept[:] = 0
+        self._started[:] = 0.0
         self._seen, self._coming = 0, 1.0
         self._stale = dict.fromkeys(range(len(self._labelers)))
         return finding
@@ -290,7 +295,7 @@ class SparseDetector:
         changed = _changed(self._gains[: len(self._labelers), start])
         if not len(changed):  # so many starts that their number alone reaches a low threshold
             return None
-        kept = self._kept[changed, : start + 1].sum(axis=1)
+        kept = self._kept[changed, : start + 1].sum(axis=1) / PARTS
         good, seen = float(kept[:, _GOOD].sum()), float(kept[:, _SEEN].sum())
         before = sum(
             self._labelers[row].level.value * count for row, count in zip(changed, kept[:, _SEEN], strict=True)
@@ -319,6 +324,6 @@ def _changed(gains: Floats) -> Ints:
     return np.flatnonzero(sure)
 
 
-def _not_empty(rows: Floats) -> list[list[object]]:
+def _not_empty(rows: Ints) -> list[list[object]]:
     """Rows with anything in them, with their numbers."""
     return [[number, rows[number].tolist()] for number in np.flatnonzero(rows.any(axis=1)).tolist()]

@@ -96,7 +96,7 @@ def test_all_who_changed_are_found_too() -> None:
     delay, found = first(SparseProcess(1e6, 0.88).build(), fallen=LABELERS, seed=3)
     assert 0 < delay < 500
     assert len(found.labelers) > LABELERS / 3
-    assert 0.5 < found.level < 0.7
+    assert 0.5 < found.level < 0.75
 
 
 def test_false_alarms_keep_to_the_budget() -> None:
@@ -122,7 +122,7 @@ def test_what_was_long_ago_says_nothing_any_more() -> None:
     detector = SparseProcess(NEVER, 0.9).build()
     at_ms = worse(detector)
     assert detector.statistic > 1e4
-    detector.update(1.0, at_ms + (STARTS - 12) * STEP_MS, labeler_id="bob")
+    detector.update(1.0, at_ms + (STARTS - 4) * STEP_MS, labeler_id="bob")
     assert detector.statistic > 1e4
     detector.update(1.0, at_ms + STARTS * STEP_MS, labeler_id="bob")
     assert detector.statistic < 1e3, "as many as started"
@@ -162,8 +162,8 @@ def test_spread_asks_for_more() -> None:
 def test_who_is_gone_for_long_is_forgotten() -> None:
     detector = SparseProcess(NEVER, 0.9).build()
     at_ms = worse(detector)
-    for hours, names in ((FORGOTTEN, ["ann", "bob"]), (FORGOTTEN + 1, ["bob"])):
-        detector.update(1.0, at_ms - STEP_MS + hours * STEP_MS, labeler_id="bob")
+    for steps, names in ((FORGOTTEN, ["ann", "bob"]), (FORGOTTEN + 1, ["bob"])):
+        detector.update(1.0, at_ms + steps * STEP_MS, labeler_id="bob")
         assert [one[0] for one in detector.dump()[-1]] == names  # type: ignore[index, union-attr, attr-defined]
     assert detector.update(0.0, at_ms + FORGOTTEN * STEP_MS + STEP_MS, labeler_id="cy") is None
 
