@@ -65,6 +65,7 @@ bench: $(VENV)/.bench ## The figures of the README's tables (truth: with the set
 	$(BIN)/python -m benchmarks.handling_time
 	$(BIN)/python -m benchmarks.capacity
 	$(BIN)/python -m benchmarks.detection
+	$(BIN)/python -m benchmarks.few_labelers
 	$(BIN)/python -m benchmarks.spreads
 	$(BIN)/python -m benchmarks.crews
 	$(BIN)/python -m benchmarks.captions
