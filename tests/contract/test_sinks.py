@@ -224,6 +224,7 @@ EXAMPLES: dict[str, Row] = {
         level=0.8,
         since=T0 - 60_000,
         answers=120,
+        labelers=6,
         statistic=4_300.5,
         threshold=4_270.0,
         labels={"team": "a 漢"},

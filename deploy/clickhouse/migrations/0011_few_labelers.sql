@@ -1,7 +1,7 @@
 -- Alerts that are about a few of their scope's labelers. What 0001 says of identity and versions holds here, too.
 
 ALTER TABLE alerts
-    ADD COLUMN IF NOT EXISTS labelers UInt32 COMMENT 'How many of the scope''s labelers level and answers are about; 0: all of them.';
+    ADD COLUMN IF NOT EXISTS labelers UInt32 COMMENT 'How many of the scope''s labelers level and answers are about; 0: all of them.' AFTER answers;
 
 CREATE OR REPLACE VIEW alert_history
 (
