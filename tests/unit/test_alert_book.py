@@ -297,27 +297,6 @@ class TestInhibition:
         ended = story.say("recovered", T0 + HOUR, rule("first", metric=first), peers)
         assert [one.notice for one in ended] == (["resolved", None] if inhibited else ["resolved"])
 
-    @pytest.mark.parametrize(
-        ("first", "later", "where", "inhibited"),
-        [
-            (None, 3, {}, True),
-            (3, None, {}, False),
-            (3, 3, {}, False),
-            (None, 3, {"project_id": "other"}, False),
-        ],
-    )
-    def test_all_of_a_scope_says_what_a_few_of_it_would(
-        self, first: int | None, later: int | None, where: dict[str, str], inhibited: bool
-    ) -> None:
-        book, verdicts = AlertBook("labelwatch"), []
-        for number, (labelers, on) in enumerate([(first, scope("segment")), (later, scope("segment", **where))], 1):
-            of = rule(f"rule-{number}", metric=("gold_accuracy", "consensus_agreement")[number - 1])
-            said = verdict(number, "breach", T0 + number * MINUTE, of, on)
-            verdicts.append(said.model_copy(update={"figures": figures(labelers=labelers)}))
-        told = book.take(batch(*verdicts))
-        assert told[-1].alert.rule.name == "rule-2"
-        assert (told[-1].alert.held == "inhibited") is inhibited
-
     def test_gold_says_it_and_the_earlier_of_two_is_told_again(self) -> None:
         story, peers = Story(), scope("segment", vendor_id="peers")
         agreement = rule("agreement", metric="consensus_agreement")
