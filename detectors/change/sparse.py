@@ -12,8 +12,8 @@ nobody changes, and the average number of values until M reaches A is at least A
 (`e_process`). The mixture over who changed is that of Y. Xie and D. Siegmund, *Sequential multi-sensor change-point
 detection*, Annals of Statistics 41, 2013, equation 3.3, with e-values in place of likelihood ratios.
 
-Four to eight of forty people who fall by 20 points are found in half the time that the first of them takes who is found
-alone, and the level of all does not show them at all (``python -m benchmarks.few_labelers``).
+Eight of forty people who fall by 20 points are found in three fifths of the answers that it takes to find the first of
+them alone, and the level of all does not show them at all (``python -m benchmarks.few_labelers``).
 """
 
 from __future__ import annotations
