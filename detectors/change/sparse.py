@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from detectors.change.bets import Bet, bets_on
 from detectors.change.finding import Direction, Finding, State, check_config, check_share
 
-#: Share of a scope's labelers who may have changed, p. With .1 or .4 as many incidents are found, within one.
+#: Share of a scope's labelers who may have changed, p. From .1 to .5 as many incidents are found, within two.
 SHARE: Final = 0.2
 #: Whom a finding is about: those who changed as probably as that, of whom p did before anything was seen. With a half,
 #: those who did not say so soon that it is over.
