@@ -73,6 +73,8 @@ class AlertFacts:
     affected_query: str | None = None
     runbook: str | None = None
     alert_id: str = ""
+    besides: str = ""
+    """Id of a broader alert that fires, and does not speak of these labelers."""
     is_update: bool = False
     """People were told before, when it was too early to say who it is."""
     page_template: str | None = None
@@ -217,6 +219,8 @@ def _explained(facts: AlertFacts) -> Iterator[tuple[str, str]]:
     yield "Who", f"{_blamed(facts, why)}{others}"
     if facts.meanwhile is not None and why.verdict is not Verdict.CLASS_PAIR:
         yield "Meanwhile", f"{others_did(facts.meanwhile)}."
+    if facts.besides:
+        yield "Besides", f"alert {facts.besides} of a broader scope fires; these labelers changed by themselves."
     named = {one.value for one in why.named}
     also = [one for one in facts.leading if one.value not in named]
     if also:

@@ -48,6 +48,7 @@ def verdict(
     on: VerdictScope | None = None,
     level: float = 0.8,
     seen_since: int | None = None,
+    labelers: int | None = None,
 ) -> Verdict:
     is_silence = kind in ("silent", "speaking")
     return Verdict(
@@ -56,7 +57,7 @@ def verdict(
         at_ms=at,
         rule=of or rule(),
         scope=on or scope(),
-        figures=None if is_silence else figures(level, seen_since_ms=seen_since),
+        figures=None if is_silence else figures(level, seen_since_ms=seen_since, labelers=labelers),
     )
 
 

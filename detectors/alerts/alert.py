@@ -80,7 +80,7 @@ class Alert:
     repeat_ms: int | None = None
     """When people are told again."""
     look_ms: int | None = None
-    """When it is looked for its cause again, in case none could be named when people were told."""
+    """When it is looked for its cause again, in case none could be named by now."""
     is_flapping: bool = False
     well_ms: int | None = None
     """While flapping: since when all has been well."""
@@ -90,6 +90,11 @@ class Alert:
     @property
     def about(self) -> About:
         return self.key.about
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether it is on a few labelers of its scope, not on all of it."""
+        return self.figures is not None and self.figures.labelers is not None
 
     @property
     def family(self) -> Family:
@@ -145,8 +150,9 @@ Change = Literal[
 """pending: found, not yet for long enough. calmed: over before it was. fired: for long enough now. held: nobody is told
 yet. released: now they are. updated: got worse, or as bad again. flapping: comes and goes, and so stays. repeated: told
 again. looked: told again if its cause can be named now, and could not before. resolved: over."""
-Notice = Literal["firing", "repeat", "update", "resolved"]
-"""update: that it fires, by whom; only if the message before could not say."""
+Notice = Literal["firing", "apart", "repeat", "update", "resolved"]
+"""apart: that it fires, though a broader alert does; only if labelers are to be named, of whom that one does not speak.
+update: that it fires, by whom; only if the message before could not say."""
 
 
 class Transition(NamedTuple):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from detectors.alerts.alert import About, Alert, AlertKey, Change, Ended, Notice, Transition, alert_id
-from detectors.alerts.inhibition import breadth, inhibits
+from detectors.alerts.inhibition import breadth, inhibits, may_be_apart
 from detectors.alerts.quiet import is_quiet, quiet_until_ms
 from schemas.thresholds import Severity
 from schemas.verdicts import Figures, Verdict, Verdicts
@@ -168,22 +168,32 @@ class AlertBook:
 
     def _tell(self, alert: Alert, change: Change) -> None:
         """Tell people that it fires, unless a broader alert does, or they are not to be woken."""
-        if broad := self._inhibitor(alert):
-            alert = replace(alert, held="inhibited", inhibited_by=broad.alert_id, released_ms=None, quiet_until_ms=None)
-            self._say("held" if change == "released" else change, alert)
+        if broad := self._inhibitors(alert):
+            self._hold(alert, broad, "held" if change == "released" else change)
         elif is_quiet(alert.rule.schedule, self.clock_ms):
             until_ms = quiet_until_ms(alert.rule.schedule, self.clock_ms)
-            alert = replace(alert, held="quiet", inhibited_by="", released_ms=None, quiet_until_ms=until_ms)
+            alert = replace(
+                alert, held="quiet", inhibited_by="", released_ms=None, quiet_until_ms=until_ms, look_ms=None
+            )
             self._say("held" if change == "released" else change, alert)
         else:
             alert = replace(alert, held="", inhibited_by="", released_ms=None, quiet_until_ms=None, told=alert.told + 1)
             repeat_ms = self.clock_ms + REPEAT_MS[alert.rule.severity]
             self._say(change, replace(alert, repeat_ms=repeat_ms, look_ms=self._look_ms(alert)), "firing")
 
+    def _hold(self, alert: Alert, broad: Sequence[Alert], change: Change) -> None:
+        """Broader alerts say it, unless it is on people whom they do not mean; that is not known here."""
+        is_apart = all(may_be_apart(one, alert) for one in broad)
+        held = replace(
+            alert, held="inhibited", inhibited_by=broad[0].alert_id, released_ms=None, quiet_until_ms=None,
+            look_ms=self._look_ms(alert) if is_apart else None,
+        )  # fmt: skip
+        self._say(change, held, "apart" if is_apart and not is_quiet(alert.rule.schedule, self.clock_ms) else None)
+
     def _repeat(self, alert: Alert) -> None:
         schedule = alert.rule.schedule
         repeat_ms: int | None = self.clock_ms + REPEAT_MS[alert.rule.severity]
-        if alert.well_ms is not None or self._inhibitor(alert):
+        if alert.well_ms is not None or self._inhibitors(alert):
             self._keep(replace(alert, repeat_ms=repeat_ms))
         elif is_quiet(schedule, self.clock_ms):
             self._keep(replace(alert, repeat_ms=quiet_until_ms(schedule, self.clock_ms)))
@@ -194,10 +204,14 @@ class AlertBook:
     def _look(self, alert: Alert) -> None:
         """People are told if a cause can be named by now; that is not known here."""
         later = replace(alert, look_ms=self._look_ms(alert))
-        if alert.well_ms is None and not is_quiet(alert.rule.schedule, self.clock_ms) and not self._inhibitor(alert):
-            self._say("looked", later, "update")
-        else:
+        broad = self._inhibitors(alert)
+        notice: Notice | None = None if broad else "update"
+        if alert.held and all(may_be_apart(one, alert) for one in broad):
+            notice = "apart"
+        if notice is None or alert.well_ms is not None or is_quiet(alert.rule.schedule, self.clock_ms):
             self._keep(later)
+        else:
+            self._say("looked", later, notice)
 
     def _look_ms(self, alert: Alert) -> int | None:
         """Who changed is not asked where nothing comes, nor of a labeler."""
@@ -232,10 +246,11 @@ class AlertBook:
             held = self._open[key]
             if held.inhibited_by != over.alert_id:
                 continue
-            if broad := self._inhibitor(held):
-                self._say("held", replace(held, inhibited_by=broad.alert_id))
+            if broad := self._inhibitors(held):
+                self._hold(held, broad, "held")
             else:
-                self._say("held", replace(held, held="unconfirmed", inhibited_by="", released_ms=self.clock_ms))
+                unconfirmed = replace(held, held="unconfirmed", inhibited_by="", released_ms=self.clock_ms)
+                self._say("held", replace(unconfirmed, look_ms=None))
                 self._release(held)  # and speaks for nobody either
 
     def _close(self, alert: Alert, change: Change, ended: Ended) -> None:
@@ -254,8 +269,9 @@ class AlertBook:
         lately = [end for end in self._ends.get(key, ()) if end > self.clock_ms - FLAPPING_MS]
         return len(lately) + 1 >= FLAPPING_ENDS
 
-    def _inhibitor(self, alert: Alert) -> Alert | None:
-        return next((self._open[key] for key in self._in_order(self._open) if inhibits(self._open[key], alert)), None)
+    def _inhibitors(self, alert: Alert) -> list[Alert]:
+        """The broadest one first."""
+        return [self._open[key] for key in self._in_order(self._open) if inhibits(self._open[key], alert)]
 
     def _say(self, change: Change, alert: Alert, notice: Notice | None = None) -> None:
         alert = replace(alert, revision=alert.revision + 1)
@@ -324,7 +340,9 @@ def _due_ms(alert: Alert) -> int | None:
     """When something is to be done about an alert though nothing is heard of it."""
     if alert.state == "pending":
         return alert.began_ms + alert.rule.for_seconds * 1_000
-    waits = {"quiet": (alert.quiet_until_ms,), "": (alert.repeat_ms, alert.look_ms)}.get(alert.held, ())
+    waits = {
+        "quiet": (alert.quiet_until_ms,), "inhibited": (alert.look_ms,), "": (alert.repeat_ms, alert.look_ms)
+    }.get(alert.held, ())  # fmt: skip
     return min((due for due in (*waits, _well_over_ms(alert)) if due is not None), default=None)
 
 

@@ -59,11 +59,18 @@ def speaks_of_peers(first: Alert, later: Alert) -> bool:
 
 def speaks_for_few(broad: Alert, narrow: Alert) -> bool:
     """Whether an alert on all of a scope says what one on a few of its labelers would; not the other way round."""
-    if broad.figures is None or narrow.figures is None:
-        return False
     names = (*SEGMENT_FIELDS, "labeler_id")
     is_same = all(getattr(broad.scope, name) == getattr(narrow.scope, name) for name in names)
-    return is_same and broad.figures.labelers is None and narrow.figures.labelers is not None
+    return is_same and broad.figures is not None and not broad.is_of_few and narrow.is_of_few
+
+
+def may_be_apart(broad: Alert, narrow: Alert) -> bool:
+    """Whether an alert may be news though ``broad`` inhibits it: people who changed by themselves.
+
+    A vendor or a project that changed takes all of its segments with it, and a few labelers of each look worst. Whether
+    these stand out from the others there is for the explanation to say.
+    """
+    return narrow.is_of_few and is_broader(broad.scope, narrow.scope)
 
 
 def inhibits(broad: Alert, narrow: Alert) -> bool:

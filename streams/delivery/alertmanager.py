@@ -111,6 +111,7 @@ def labels_of(alert: Alert) -> dict[str, str]:
         "family": alert.family,
         "about": alert.about,
         "scope": scope.kind,
+        "few": "yes" if alert.is_of_few else "",
         "selection": "" if parse_scope(scope.text).where is None else "yes",
         "project_id": scope.project_id,
         "task_type": scope.task_type,

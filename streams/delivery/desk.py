@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -24,6 +24,11 @@ KEEP_ALIVE_MS: Final = 60_000
 DESCRIBE_SECONDS: Final = 10.0
 #: A turn comes at least so often.
 _TURN_MS: Final = 5_000
+#: Messages that are sent only if their words name somebody, and why not otherwise.
+_BY_CAUSE: Final[Mapping[Notice, str]] = {
+    "apart": "a broader alert says it, and no labelers stand out",
+    "update": "it is still too early to name anybody",
+}
 
 
 class AlertState(Protocol):
@@ -33,6 +38,7 @@ class AlertState(Protocol):
     def queue(self) -> DeliveryQueue: ...
     @property
     def firing(self) -> Sequence[Alert]: ...
+    def is_told(self, alert: Alert) -> bool: ...
     def text(self, alert_id: str) -> Text | None: ...
     def keep_text(self, alert: Alert, text: Text) -> None: ...
 
@@ -145,7 +151,7 @@ class Desk:
         """Try one message, and tell the queue; False if it was not tried after all."""
         queue, alert = state.queue, intent.alert
         if not target.keeps_alive:
-            if intent.notice in ("repeat", "update") and notes.is_acked(alert):
+            if intent.notice in ("apart", "repeat", "update") and notes.is_acked(alert):
                 self._ended(target, intent, "dropped")
                 queue.done(intent, "dropped", self._now_ms(), "somebody acknowledged the alert", tried=False)
                 return True
@@ -156,12 +162,16 @@ class Desk:
                 else:
                     queue.put_off(intent, until_ms, "silenced")
                 return True
+        if intent.notice == "resolved" and not state.is_told(alert):
+            self._ended(target, intent, "dropped")
+            queue.done(intent, "dropped", self._now_ms(), "nobody was told that it fired", tried=False)
+            return True
         message = await self._message(state, alert, intent.notice)
         if self._pausing.is_set():
             return False
-        if intent.notice == "update" and message.text.is_open:
+        if intent.notice in _BY_CAUSE and message.text.is_open:
             self._ended(target, intent, "dropped")
-            queue.done(intent, "dropped", self._now_ms(), "it is still too early to name anybody", tried=False)
+            queue.done(intent, "dropped", self._now_ms(), _BY_CAUSE[intent.notice], tried=False)
             return True
         sent = await target.send(message)
         self._record(target, state, intent, sent)
@@ -194,7 +204,7 @@ class Desk:
         messages: list[Outgoing] = []
         for state in self._states():
             for alert in state.firing:
-                if alert.told and not state.queue.is_undelivered(target.name, alert.alert_id):
+                if state.is_told(alert) and not state.queue.is_undelivered(target.name, alert.alert_id):
                     text = state.text(alert.alert_id) or self._plain.text(alert, "firing")
                     messages.append(Outgoing(alert, "firing", text, page_of(self._page_url, alert)))
         sent = await target.keep_alive(messages)
@@ -207,7 +217,8 @@ class Desk:
         known = state.text(alert.alert_id)
         if known is None or notice in ("repeat", "resolved") or (notice == "update" and known.is_open):
             text = await self._words(alert, notice)
-            if notice != "resolved" and (known is None or (known.is_open and not text.is_open)):
+            is_said = notice != "resolved" and not (notice == "apart" and text.is_open)
+            if is_said and (known is None or (known.is_open and not text.is_open)):
                 state.keep_text(alert, text)
         else:
             text = known  # the same for every target

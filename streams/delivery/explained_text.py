@@ -49,6 +49,8 @@ class ExplainedText:
         written = message(facts)
         is_unclear = facts.why is None or facts.why.verdict is Verdict.UNCLEAR
         is_open = is_explained and is_unclear and notice != "resolved"
+        if notice == "apart":
+            is_open = facts.why is None or facts.why.verdict is not Verdict.LABELERS
         return Text(written.title, written.text, _explanation(facts) if facts.why is not None else "", is_open)
 
     async def close(self) -> None:
@@ -87,6 +89,7 @@ class ExplainedText:
             runbook=alert.rule.runbook,
             alert_id=alert.alert_id,
             page_template=self._page_template,
+            besides=alert.inhibited_by if notice == "apart" else "",
             is_update=notice == "update",
         )
 

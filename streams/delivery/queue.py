@@ -85,13 +85,16 @@ class DeliveryQueue:
         if notice is None:
             return
         for target in self._targets:
-            ahead = self._of(target, alert.alert_id)
-            if (notice in ("repeat", "update") and ahead) or (notice == "repeat" and target in self._keep_alive):
+            if notice in ("apart", "repeat", "update") and self._of(target, alert.alert_id):
+                continue
+            if notice == "repeat" and target in self._keep_alive:
                 continue
             intent = Intent(target, alert, notice, now_ms)
             self._set(intent)
             if notice == "resolved":
                 self._overtake(intent.key)
+            elif notice == "firing":
+                self._drop(target, alert.alert_id, "apart", "it is told in any case by now")
 
     def next(self, target: str, now_ms: int) -> Intent | None:
         """What to try now: stored, due, and the first of its alert. It is in flight until its end is told."""
@@ -113,6 +116,10 @@ class DeliveryQueue:
     def is_undelivered(self, target: str, alert_id: str) -> bool:
         """Whether something on that alert still waits for that target."""
         return bool(self._of(target, alert_id))
+
+    def is_waiting(self, alert_id: str) -> bool:
+        """Whether something on that alert still waits for anybody."""
+        return any(key.alert_id == alert_id for key in self._waiting)
 
     def put_off(self, intent: Intent, until_ms: int, reason: str) -> None:
         """Not now, though nothing was tried."""
@@ -142,6 +149,8 @@ class DeliveryQueue:
         if tried:
             intent = replace(intent, attempts=intent.attempts + 1, attempted_ms=now_ms)
         self._leave(replace(intent, reason=reason), status)
+        if intent.notice == "apart" and status == "delivered":
+            self._drop(intent.target, intent.alert.alert_id, "firing", "it was told apart from a broader alert")
 
     def release(self, intent: Intent) -> None:
         """It was not tried, and is as it was."""
@@ -180,6 +189,11 @@ class DeliveryQueue:
                 self._leave(replace(ahead, reason="it was over before it was delivered"), "dropped")
                 if ahead.notice == "firing":
                     self._set(replace(self._waiting[over], is_news=True))
+
+    def _drop(self, target: str, alert_id: str, notice: Notice, reason: str) -> None:
+        for intent in self._of(target, alert_id):
+            if intent.notice == notice and intent.key not in self._in_flight:
+                self._leave(replace(intent, reason=reason), "dropped")
 
     def _overtaken(self, intent: Intent) -> None:
         behind = self._of(intent.target, intent.alert.alert_id)

@@ -20,7 +20,7 @@ class Text(NamedTuple):
     explanation: str = ""
     """Why the metric changed, as JSON; empty where nothing is known."""
     is_open: bool = False
-    """Nobody could be named, but perhaps somebody can be in an hour."""
+    """Nobody could be named who makes it news, but perhaps somebody can be in an hour."""
 
 
 class Describe(Protocol):
@@ -60,7 +60,8 @@ class PlainText:
             lines.append(f"Page: {page}")
         lines.append(f"Alert {alert.alert_id} of rule {shown(alert.rule.name)}")
         title = f"[{_word(alert, notice)}] {shown(alert.rule.name)}: {where(alert)}"
-        return Text(title if len(title) <= MAX_TITLE else f"{title[: MAX_TITLE - 1]}…", "\n".join(lines))
+        title = title if len(title) <= MAX_TITLE else f"{title[: MAX_TITLE - 1]}…"
+        return Text(title, "\n".join(lines), is_open=notice == "apart")
 
 
 def where(alert: Alert) -> str:

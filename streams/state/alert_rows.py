@@ -32,7 +32,7 @@ def alert_row(app_id: str, alert: Alert, text: Text | None) -> AlertRow:
         fired_at=alert.fired_ms,
         resolved_at=alert.resolved_ms,
         ended=alert.ended,
-        told=alert.told,
+        told=alert.told or int(text is not None),  # with words, perhaps apart from a broader alert
         direction=figures.direction if figures else "",
         unit=figures.unit if figures else "",
         counted=figures.counted if figures else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from detectors.alerts.alert import Alert, Transition
+from detectors.alerts.alert import Alert, Notice, Transition
 from detectors.alerts.book import AlertBook
 from schemas.rows import StateRow
 from schemas.topics import ALERTS
@@ -75,7 +75,8 @@ class AlertsState:
             batch: the next message.
             now_ms: the wall clock.
         """
-        transitions = [one for one in self.book.take(batch) if one.notice != "update" or self._is_open(one.alert)]
+        found = [one._replace(notice=self._notice(one)) for one in self.book.take(batch)]
+        transitions = [one for one in found if one.notice is not None or one.change != "looked"]
         for transition in transitions:
             alert = transition.alert
             self._latest[alert.alert_id] = alert
@@ -93,10 +94,19 @@ class AlertsState:
         self._latest.setdefault(alert.alert_id, alert)
         self._changed_texts[alert.alert_id] = self._unwritten[alert.alert_id] = None
 
-    def _is_open(self, alert: Alert) -> bool:
-        """Whether people were told of it by now without naming anybody. While they were not, the first words will."""
+    def is_told(self, alert: Alert) -> bool:
+        """Whether words were found to tell people that it fires."""
+        return bool(alert.told) or alert.alert_id in self._texts
+
+    def _notice(self, transition: Transition) -> Notice | None:
+        """What is to be told after what was told by now, and to be told already."""
+        notice, alert = transition.notice, transition.alert
         text = self._texts.get(alert.alert_id)
-        return text is not None and text.is_open
+        if transition.change == "resolved":
+            return "resolved" if self.is_told(alert) or self.queue.is_waiting(alert.alert_id) else None
+        if notice == "update":
+            return notice if text is not None and text.is_open else None
+        return notice if notice == "repeat" or text is None else None
 
     def changes(self, now_ms: int) -> Changes:
         """Rows and state for what changed since the last call."""

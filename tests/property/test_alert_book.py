@@ -22,6 +22,7 @@ RULES = [
     (rule("night", schedule=NIGHT, no_data="ok"), scope("project")),
     (rule("agreement", metric="consensus_agreement"), scope("segment")),
     (rule("agreement", metric="consensus_agreement"), scope("segment", vendor_id="peers")),
+    (rule("few", metric="consensus_agreement", schedule=NIGHT), scope("segment")),
     (rule("all", severity="critical", schedule=NIGHT, resolve_after="10m"), scope("all")),
 ]
 KINDS = ["breach", "breach", "recovered", "recovered", "withdrawn", "silent", "speaking", "new_level", "dropped"]
@@ -34,7 +35,8 @@ def stories(draw: st.DrawFn) -> list[Verdict]:
         at += draw(st.integers(0, 90)) * MINUTE
         of, on = draw(st.sampled_from(RULES))
         seen_since = draw(st.none() | st.integers(T0, at))
-        found.append(verdict(number, draw(st.sampled_from(KINDS)), at, of, on, seen_since=seen_since))  # type: ignore[arg-type]  # a kind
+        kind, labelers = draw(st.sampled_from(KINDS)), 3 if of.name == "few" else None
+        found.append(verdict(number, kind, at, of, on, seen_since=seen_since, labelers=labelers))  # type: ignore[arg-type]  # a kind
     return found
 
 
@@ -88,7 +90,10 @@ def test_what_holds_of_every_life(story: list[Verdict]) -> None:
             assert before != "resolved" or alert.revision == 1, "nothing rises from the dead"
             states[alert.alert_id] = alert.state
             firing[alert.alert_id] += transition.notice == "firing"
-            if transition.change == "released" and alert.rule.name != "night" and alert.rule.name != "all":
+            if transition.notice == "apart":
+                assert alert.is_of_few
+                assert alert.held == "inhibited"
+            if transition.change == "released" and alert.rule.name not in ("night", "all", "few"):
                 assert one.verdicts[0].kind == "breach", "what a broader one held is told when it is confirmed"
             ended[alert.alert_id] += transition.notice == "resolved"
         opened = book.open

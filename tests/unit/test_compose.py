@@ -212,7 +212,7 @@ def test_alertmanager_reads_the_shipped_file_and_hears_of_prometheus_too() -> No
 
 def test_alertmanager_knows_labels_as_they_are_sent() -> None:
     config = yaml.safe_load((ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8"))
-    sent = {"selection", *labels_of(AlertBook("app").take(batch(verdict(1, on=scope("labeler"))))[0].alert)}
+    sent = {"selection", "few", *labels_of(AlertBook("app").take(batch(verdict(1, on=scope("labeler"))))[0].alert)}
     named = {*config["route"]["group_by"], *(label for rule in config["inhibit_rules"] for label in rule["equal"])}
     matchers = [
         one for rule in config["inhibit_rules"] for side in ("source", "target") for one in rule[f"{side}_matchers"]

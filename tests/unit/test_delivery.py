@@ -101,6 +101,7 @@ class TestAlertmanager:
         assert EXPIRES_MS == 4 * 60_000
         assert posted["generatorURL"] == "https://page/gold/ana%20b"
         assert labels_of(story(verdict(1, on=scope("all", 'project_id = "x"')))[0].alert)["selection"] == "yes"
+        assert labels_of(story(verdict(1, on=scope("segment"), labelers=3))[0].alert)["few"] == "yes"
 
     def test_what_is_over_has_an_end_that_has_passed(self) -> None:
         assert as_posted(outgoing(OVER.alert, "resolved"), T0 + 2 * HOUR)["endsAt"] == "2026-01-05T09:00:00.000Z"

@@ -169,6 +169,23 @@ async def test_what_may_be_known_later_is_open(cells: Counted, metric: str, is_o
     assert not over.is_open
 
 
+@pytest.mark.parametrize(
+    ("rows", "is_open"),
+    [(ROWS, False), ([row._replace(after=Totals(200, 160.0)) for row in ROWS], True), (None, True)],
+    ids=["ana alone", "everybody", "ClickHouse away"],
+)
+async def test_besides_a_broader_alert_only_labelers_are_news(rows: list[Row] | None, is_open: bool) -> None:
+    book = AlertBook("labelwatch")
+    broad = book.take(batch(verdict(1, of=rule("broad"))))[-1].alert
+    look = book.take(batch(verdict(2, on=scope("segment"), labelers=1)))[-1]
+    assert look.notice == "apart"
+    text = await ExplainedText(Counted(rows))(look.alert, look.notice)
+    assert text.is_open is is_open
+    assert text.title == "WARNING gold accuracy of 1 labeler of acme / captions / image fell from 92 % to 80 %"
+    said = f"Besides: alert {broad.alert_id} of a broader scope fires; these labelers changed by themselves."
+    assert (said in text.body) is (rows is not None)
+
+
 async def test_an_update_says_so_and_asks_for_all_answers_until_then() -> None:
     book, cells = AlertBook("labelwatch"), Counted(ROWS)
     book.take(batch(verdict(1)))

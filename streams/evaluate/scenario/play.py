@@ -137,17 +137,23 @@ def play(
         if number % 200 == 0:
             done(number / steps)
     done(1.0)
-    return _judged(run, list(told.values()), watch.problems)
+    return _judged(run, [messages for messages in told.values() if messages], watch.problems)
 
 
 def _tell(messages: list[Told], transition: Transition, cells: RunCells) -> None:
     """Add the message that comes of it, as `streams.delivery.desk` sends it; ``messages``: of the same alert by now."""
     alert = transition.alert
+    if transition.notice == "firing" and messages:
+        return
     is_told_by_cause = transition.notice in ("update", "resolved")
     if is_told_by_cause and (messages[-1].says not in _NAMELESS or not can_be_explained(alert)):
         return
     told = _told(alert, transition.at_ms, cells)
-    if not is_told_by_cause or told.says not in _NAMELESS:
+    if transition.notice == "apart":
+        is_told = not messages and told.says == "labelers"
+    else:
+        is_told = not is_told_by_cause or told.says not in _NAMELESS
+    if is_told:
         messages.append(told)
 
 
