@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -25,6 +25,9 @@ MIN_GROUP: Final = 3
 ALL: Final = 5
 """Labelers who must be heard before all of a group are blamed: of fewer, all may be among the bad ones by chance (if
 half of all were, one time in 32 of five)."""
+OTHERS: Final = 3
+"""Others at the same work who must be heard before labelers are blamed, or all of them if they are fewer: of one or two
+nobody can say whether they are well, or only not hit as hard."""
 EVEN: Final = 0.85
 """A group changed evenly if `Spread.even_share` is at least this much of what it would be if all had changed alike."""
 EVEN_PAIR: Final = 0.6
@@ -202,7 +205,7 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
         if one.share >= MIN_SHARE
         and (one.scope.verdict is not Verdict.LABELERS or one.nats >= whole or not _others_too(one, tallies, price))
     ]
-    found = [one._replace(is_known=one.is_known and _others_are_well(one, tallies)) for one in found]
+    found = [one._replace(is_known=one.is_known and _others_are_well(one, cells, tallies)) for one in found]
     # Where the others were heard, and are well, it is not everyone.
     narrower = (Verdict.VENDOR, Verdict.TASK_TYPE)
     narrow = max((one.nats for one in found if one.is_known and one.scope.verdict in narrower), default=-math.inf)
@@ -297,20 +300,33 @@ def _others_too(named: Candidate, tallies: Tallies, price: float) -> bool:
     return tally_sum(others).nats - price >= MIN_NATS
 
 
-def _others_are_well(named: Candidate, tallies: Tallies) -> bool:
+def others_are_heard(people: Collection[Person], strata: Iterable[Stratum]) -> bool:
+    """Whether enough others than some people answered since the change, of those who did before."""
+    known, heard = set[Person](), set[Person]()
+    for stratum in strata:
+        if stratum.before.sums.n and stratum.person not in people:
+            known.add(stratum.person)
+            if stratum.after.sums.n:
+                heard.add(stratum.person)
+    return len(heard) >= min(OTHERS, len(known))
+
+
+def _others_are_well(named: Candidate, cells: Cells, tallies: Tallies) -> bool:
     """Whether others at the same work were heard, and are well: else all may have changed, and these be who was there.
 
     Likelihood of their answers if nothing changed, against a change as large as that of those named.
     """
     if named.scope.verdict is not Verdict.LABELERS:
         return True
-    labelers, theirs, others = set(named.labelers), Tally(), Tally()
+    labelers, theirs, others, work = set(named.labelers), Tally(), Tally(), set[str | None]()
     for scope, of_person in tallies.items():
         is_theirs = scope == Scope(Verdict.TASK_TYPE, None, scope.task_type) and not labelers.isdisjoint(of_person)
         if is_theirs and named.scope.task_type in (None, scope.task_type):
+            work.add(scope.task_type)
             for person, tally in of_person.items():
                 (theirs if person in labelers else others).merge(tally)
-    return others.against(theirs) >= MIN_NATS
+    is_heard = others_are_heard(labelers, (stratum for stratum in cells.strata if stratum.task_type in work))
+    return is_heard and others.against(theirs) >= MIN_NATS
 
 
 def _prefer_even(found: list[Candidate], tallies: Tallies) -> list[Candidate]:

@@ -67,6 +67,10 @@ class Cause(NamedTuple):
     """How evenly it is spread over labelers."""
 
 
+TOO_EARLY: Final = Cause(Verdict.UNCLEAR, (), False, 0.0, 0.0, 0.0, None)
+"""Nobody can be named by now."""
+
+
 class Summary(NamedTuple):
     """What a sentence needs: what went from what to what, since when, by whom, how sure."""
 
@@ -221,13 +225,13 @@ def _cause(found: list[Candidate], change: float, mix: float, error: float) -> C
     if mix_share > 0.5 and abs(mix) > ERRORS * error and is_rest_less:
         return Cause(Verdict.MIX, (), False, mix_share, best.nats if best else 0.0, 0.0, None)
     if best is None:
-        return Cause(Verdict.UNCLEAR, (), False, 0.0, 0.0, 0.0, None)
+        return TOO_EARLY
     others = [other.nats for other in found if other.scope.verdict is not best.scope.verdict]
     margin = best.nats - max(others, default=0.0)
     # Labelers may have more nats than the group that is named: those that are known were compared with it.
     of_all = [o.nats for o in found if o.scope.verdict is not best.scope.verdict and (not o.is_known or margin >= 0)]
     if best.nats - max(of_all, default=0.0) < (MARGIN if of_all else 0.0):
-        return Cause(Verdict.UNCLEAR, (), False, 0.0, 0.0, 0.0, None)
+        return TOO_EARLY
     return Cause(best.scope.verdict, _named(best), best.scope.swapped, best.share, best.nats, margin, best.spread)
 
 

@@ -1,8 +1,8 @@
 """Is it only here: how others answered meanwhile, on the same project and for the same vendor.
 
 What is wrong with a project is wrong with other vendors' answers on it; what is wrong with a vendor is wrong with its
-answers on other projects. Where both are well, it is the people who are at work here, however many of them it is: from
-their own answers alone a dozen bad labelers, of a dozen at work, cannot be told from a bad project.
+answers on other projects. Where both are well, it is the people who are at work here, also if it is most of them: from
+their own answers alone ten bad labelers, of a dozen at work, cannot be told from a bad project.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from detectors.explain.cause import MARGIN, Scope, Verdict, tallies_of
+from detectors.explain.cause import MARGIN, Scope, Verdict, others_are_heard, tallies_of
 from detectors.explain.cells import Row, cells_of
 from detectors.explain.chance import Tally, tally_sum
 from detectors.explain.decompose import compare
@@ -169,7 +169,7 @@ def _labelers(rows: Sequence[Row], found: Explanation, nats: float) -> Cause | N
     compare(cells)
     tallies = tallies_of(cells)[Scope(Verdict.EVERYONE)]
     people = sorted(surely_changed(tallies), key=lambda person: (-tallies[person].excess, person))
-    if not people:
+    if not people or not others_are_heard(people, cells.strata):
         return None
     named = tuple(Named("labeler", labeler) for labeler, _ in people)
     names = {labeler for labeler, _ in people}

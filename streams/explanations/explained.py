@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from detectors.explain import (
     DIMENSIONS,
+    TOO_EARLY,
     Dimension,
     Explanation,
     Meanwhile,
@@ -150,8 +151,17 @@ async def _looked(question: Question, cells: Cells, *, is_dated: bool = True) ->
         place = await _place(question, cells, based_on, answers, hour)
         if place is not None and place.is_heard:
             found, meanwhile = by_place(place, found)
-            asked, judged = (found, judged) if based_on == "as asked" else (asked, found)
+    if _may_be_the_work(question, found):
+        found = found.by(TOO_EARLY)
+    asked, judged = (found, judged) if based_on == "as asked" else (asked, found)
     return Why(asked, judged, based_on, None, meanwhile=meanwhile)
+
+
+def _may_be_the_work(question: Question, found: Explanation) -> bool:
+    """Whether labelers stand out from others on other projects: of a scope that does not tell projects apart, who works
+    on a project that changed looks worst. An alert on that project, or on a few of its labelers, says who it is."""
+    is_wide = not question.project_id and not question.labeler_id
+    return is_wide and found.cause.verdict is Verdict.LABELERS
 
 
 async def _place(question: Question, cells: Cells, judged: Judged, rows: Sequence[Row], hour: str) -> Place | None:

@@ -35,6 +35,13 @@ def test_who_is_at_work_is_not_named_while_the_others_are_not_heard(of_others: i
     assert explain(rows).cause.verdict is verdict
 
 
+@pytest.mark.parametrize(("heard", "verdict"), [(2, Verdict.UNCLEAR), (3, Verdict.LABELERS)])
+def test_of_one_or_two_others_nobody_can_say_whether_all_are_well(heard: int, verdict: Verdict) -> None:
+    bad = [row(f"w{n}", (200, 184), (50, 20)) for n in range(2)]
+    others = [row(f"x{n}", (200, 184), (50, 46) if n < heard else (0, 0)) for n in range(8)]
+    assert explain([*bad, *others]).cause.verdict is verdict
+
+
 def harder_work(times: int, right_of_hard: int) -> Verdict:
     """Two thirds are hard by now and were a quarter before: .7 of it was right, and now so many of 30 a labeler."""
     rows = []

@@ -64,6 +64,19 @@ async def test_wider_scopes_have_no_elsewhere() -> None:
         assert found.meanwhile is None
 
 
+async def test_labelers_are_named_only_beside_others_on_their_project() -> None:
+    """Where projects are not told apart, who works on a project that changed looks worst of the vendor."""
+    store = Recorder()
+    for number in range(2_000):
+        at = SINCE + (number - 1_000) * 10_000
+        right = number % 20 != 7 and not (number % 4 == 3 and number % 8 == 7 and at >= SINCE)
+        store.record(score(number, at, f"w{number % 4}", right, gold_label="cat", gold_correct=right))
+    for project, verdict in (("p", Verdict.LABELERS), ("", Verdict.UNCLEAR)):
+        found = await why(question(project_id=project, at_ms=SINCE + 3 * HOUR_MS), store)
+        assert isinstance(found, Why)
+        assert found.explanation.cause.verdict is verdict
+
+
 class OnlyHere(Recorder):
     """Cannot say what others did."""
 

@@ -22,7 +22,7 @@ ROWS = [
     Row("ben", "acme", Totals(1_000, 920), Totals(200, 184.0), "image"),
     Row("cem", "acme", Totals(1_000, 920), Totals(200, 184.0), "image"),
 ]
-LABELER = scope("labeler")
+LABELER, SEGMENT = scope("labeler"), scope("segment")
 
 
 class Counted:
@@ -54,8 +54,8 @@ async def words(*verdicts: Verdict, cells: Counted | None = None) -> Text:
 
 async def test_say_who_and_how_many_tasks() -> None:
     cells = Counted(ROWS)
-    text = await words(verdict(1, of=rule(severity="critical")), cells=cells)
-    assert text.title == "CRITICAL gold accuracy of acme fell from 92 % to 80 %"
+    text = await words(verdict(1, of=rule(severity="critical"), on=SEGMENT), cells=cells)
+    assert text.title == "CRITICAL gold accuracy of acme / captions / image fell from 92 % to 80 %"
     assert "ana" in text.body
     assert "Alert: " in text.body
     why = json.loads(text.explanation)
@@ -105,9 +105,10 @@ async def test_ends_and_silence_ask_nobody(verdicts: list[Verdict], title: str) 
 )
 async def test_what_is_over_says_who_it_was_if_that_can_be_told(rows: list[Row] | None, says: str | None) -> None:
     cells = Counted(rows)
-    text = await words(verdict(1), verdict(2, "recovered", T0 + HOUR, level=0.93), cells=cells)
+    over = verdict(2, "recovered", T0 + HOUR, on=SEGMENT, level=0.93)
+    text = await words(verdict(1, on=SEGMENT), over, cells=cells)
     assert text.title.startswith("RESOLVED")
-    assert (says or "Gold accuracy of acme is at 93 % again") in text.body
+    assert (says or "Gold accuracy of acme / captions / image is at 93 % again") in text.body
     assert ("Who" in text.body) is (says is not None)
     assert cells.asked[0].at_ms == T0 + HOUR
 
@@ -162,10 +163,9 @@ async def test_a_timeout_of_somebody_elses_is_no_explanation_that_took_long() ->
     ids=["named", "too early", "ClickHouse away", "never explained"],
 )
 async def test_what_may_be_known_later_is_open(cells: Counted, metric: str, is_open: bool) -> None:
-    assert (await words(verdict(1, of=rule(metric=metric)), cells=cells)).is_open is is_open
-    over = await words(
-        verdict(1, of=rule(metric=metric)), verdict(2, "recovered", T0 + HOUR, rule(metric=metric)), cells=cells
-    )
+    of = rule(metric=metric)
+    assert (await words(verdict(1, of=of, on=SEGMENT), cells=cells)).is_open is is_open
+    over = await words(verdict(1, of=of), verdict(2, "recovered", T0 + HOUR, of), cells=cells)
     assert not over.is_open
 
 

@@ -146,7 +146,7 @@ async def test_no_gold_before_the_change_leaves_the_consensus() -> None:
         gold = {"gold_label": "cat", "gold_correct": right} if at >= SINCE and number % 3 == 0 else {}
         store.record(score(number, at, labeler, right, **gold))
         store.record(task(task_id=f"t{number}"))
-    found = await why(question(at_ms=SINCE + 2 * HOUR_MS), store)
+    found = await why(question(project_id="p", at_ms=SINCE + 2 * HOUR_MS), store)
     assert isinstance(found, Why)
     assert (found.asked, found.based_on, found.explanation) == (None, "by consensus", found.judged)
     assert found.explanation.cause.named == (Named("labeler", "w3"),)
