@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from detectors.explain.cells import Cells, Dimension, Person, Stratum, Sums
 from detectors.explain.chance import Spread, Tally, spread_of, tally_sum
+from detectors.explain.others import others_are_well
 from detectors.explain.scattered import MOST, SOME, share_nats
 
 MIN_GROUP: Final = 3
@@ -25,9 +26,6 @@ MIN_GROUP: Final = 3
 ALL: Final = 5
 """Labelers who must be heard before all of a group are blamed: of fewer, all may be among the bad ones by chance (if
 half of all were, one time in 32 of five)."""
-OTHERS: Final = 3
-"""Others at the same work who must be heard before labelers are blamed, or all of them if they are fewer: of one or two
-nobody can say whether they are well, or only not hit as hard."""
 EVEN: Final = 0.85
 """A group changed evenly if `Spread.even_share` is at least this much of what it would be if all had changed alike."""
 EVEN_PAIR: Final = 0.6
@@ -114,13 +112,7 @@ def tallies_of(cells: Cells) -> Tallies:
             continue
         before, after = stratum.expected.sums, stratum.after.sums
         for scope in _scopes(stratum):
-            tally = found[scope][stratum.person]
-            if not cells.is_rate:
-                tally.add_means(before, after, -1.0 if falls else 1.0)
-            elif falls:
-                tally.add_events(before.n - before.value, before.n, after.n - after.value, after.n)
-            else:
-                tally.add_events(before.value, before.n, after.value, after.n)
+            found[scope][stratum.person].add(before, after, falls=falls, is_rate=cells.is_rate)
         if cells.is_rate and falls:
             for answer in sorted(stratum.expected.wrong.keys() | stratum.after.wrong.keys()):
                 lost = stratum.expected.wrong.get(answer, 0.0), stratum.after.wrong.get(answer, 0.0)
@@ -205,7 +197,7 @@ def candidates(cells: Cells, tallies: Tallies) -> list[Candidate]:
         if one.share >= MIN_SHARE
         and (one.scope.verdict is not Verdict.LABELERS or one.nats >= whole or not _others_too(one, tallies, price))
     ]
-    found = [one._replace(is_known=one.is_known and _others_are_well(one, cells, tallies)) for one in found]
+    found = [one._replace(is_known=one.is_known and _stands_out(one, cells)) for one in found]
     # Where the others were heard, and are well, it is not everyone.
     narrower = (Verdict.VENDOR, Verdict.TASK_TYPE)
     narrow = max((one.nats for one in found if one.is_known and one.scope.verdict in narrower), default=-math.inf)
@@ -300,33 +292,11 @@ def _others_too(named: Candidate, tallies: Tallies, price: float) -> bool:
     return tally_sum(others).nats - price >= MIN_NATS
 
 
-def others_are_heard(people: Collection[Person], strata: Iterable[Stratum]) -> bool:
-    """Whether enough others than some people answered since the change, of those who did before."""
-    known, heard = set[Person](), set[Person]()
-    for stratum in strata:
-        if stratum.before.sums.n and stratum.person not in people:
-            known.add(stratum.person)
-            if stratum.after.sums.n:
-                heard.add(stratum.person)
-    return len(heard) >= min(OTHERS, len(known))
-
-
-def _others_are_well(named: Candidate, cells: Cells, tallies: Tallies) -> bool:
-    """Whether others at the same work were heard, and are well: else all may have changed, and these be who was there.
-
-    Likelihood of their answers if nothing changed, against a change as large as that of those named.
-    """
+def _stands_out(named: Candidate, cells: Cells) -> bool:
+    """Of labelers: else all may have changed, and these be who was at work."""
     if named.scope.verdict is not Verdict.LABELERS:
         return True
-    labelers, theirs, others, work = set(named.labelers), Tally(), Tally(), set[str | None]()
-    for scope, of_person in tallies.items():
-        is_theirs = scope == Scope(Verdict.TASK_TYPE, None, scope.task_type) and not labelers.isdisjoint(of_person)
-        if is_theirs and named.scope.task_type in (None, scope.task_type):
-            work.add(scope.task_type)
-            for person, tally in of_person.items():
-                (theirs if person in labelers else others).merge(tally)
-    is_heard = others_are_heard(labelers, (stratum for stratum in cells.strata if stratum.task_type in work))
-    return is_heard and others.against(theirs) >= MIN_NATS
+    return others_are_well(set(named.labelers), cells, named.scope.task_type)
 
 
 def _prefer_even(found: list[Candidate], tallies: Tallies) -> list[Candidate]:
@@ -381,12 +351,7 @@ def value_tallies(cells: Cells, dimension: Dimension) -> dict[str, Tally]:
             continue
         before = stratum.reference.sums
         for value, after in _after(stratum, dimension).items():
-            if not cells.is_rate:
-                found[value].add_means(before, after, -1.0 if falls else 1.0)
-            elif falls:
-                found[value].add_events(before.n - before.value, before.n, after.n - after.value, after.n)
-            else:
-                found[value].add_events(before.value, before.n, after.value, after.n)
+            found[value].add(before, after, falls=falls, is_rate=cells.is_rate)
     return found
 
 

@@ -37,6 +37,15 @@ class Tally:
     information: float = 0.0
     """Sum of n0 n1 / (n0 + n1): excess over this is the change of the rate."""
 
+    def add(self, before: Sums, after: Sums, *, falls: bool, is_rate: bool) -> None:
+        """Take a stratum's sums; what counts is what went the way of the whole."""
+        if not is_rate:
+            self.add_means(before, after, -1.0 if falls else 1.0)
+        elif falls:
+            self.add_events(before.n - before.value, before.n, after.n - after.value, after.n)
+        else:
+            self.add_events(before.value, before.n, after.value, after.n)
+
     def add_events(self, before: float, of_before: float, after: float, of_after: float) -> None:
         """Take a stratum's counts; nothing is learned where a side has no answers."""
         if of_before > 0 and of_after > 0:

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from detectors.explain.cause import MARGIN, Scope, Verdict, others_are_heard, tallies_of
+from detectors.explain.cause import MARGIN, Scope, Verdict, tallies_of
 from detectors.explain.cells import Row, cells_of
 from detectors.explain.chance import Tally, tally_sum
 from detectors.explain.decompose import compare
 from detectors.explain.explanation import Cause, Explanation, Named, explain
 from detectors.explain.onset import onset, since
+from detectors.explain.others import others_are_heard
 from detectors.explain.scattered import surely_changed
 
 USUAL: Final = 1.25
@@ -145,11 +146,7 @@ def _tally(rows: Sequence[Row], *, falls: bool) -> Tally:
     compare(cells)
     for stratum in cells.strata:
         if stratum.expected is not None:
-            before, after = stratum.expected.sums, stratum.after.sums
-            if falls:
-                tally.add_events(before.n - before.value, before.n, after.n - after.value, after.n)
-            else:
-                tally.add_events(before.value, before.n, after.value, after.n)
+            tally.add(stratum.expected.sums, stratum.after.sums, falls=falls, is_rate=True)
     return tally
 
 

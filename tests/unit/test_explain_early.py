@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from detectors.explain import Row, Totals, Verdict, explain
+from detectors.explain.cells import cells_of
+from detectors.explain.decompose import compare
+from detectors.explain.others import others_are_well
 
 
 def row(labeler: str, before: tuple[int, int], after: tuple[int, int], true_class: str = "", answer: str = "") -> Row:
@@ -40,6 +43,21 @@ def test_of_one_or_two_others_nobody_can_say_whether_all_are_well(heard: int, ve
     bad = [row(f"w{n}", (200, 184), (50, 20)) for n in range(2)]
     others = [row(f"x{n}", (200, 184), (50, 46) if n < heard else (0, 0)) for n in range(8)]
     assert explain([*bad, *others]).cause.verdict is verdict
+
+
+@pytest.mark.parametrize(("cats", "are_well"), [(0, False), (25, True)])
+def test_others_have_to_be_well_on_the_classes_that_it_is_about(cats: int, are_well: bool) -> None:
+    """Two take cats for dogs since; the others see owls, and say nothing of cats unless they see some."""
+    rows = []
+    for n in range(8):
+        for true in ("cat", "owl"):
+            seen = 40 if n < 2 else cats if true == "cat" else 60
+            wrong = 16 if n < 2 and true == "cat" else round(0.04 * seen)
+            rows.append(row(f"w{n}", (96, 96), (seen - wrong, seen - wrong), true, true))
+            rows.append(row(f"w{n}", (4, 0), (wrong, 0), true, "dog"))
+    cells = cells_of(rows)
+    compare(cells)
+    assert others_are_well({("w0", "acme"), ("w1", "acme")}, cells) is are_well
 
 
 def harder_work(times: int, right_of_hard: int) -> Verdict:
