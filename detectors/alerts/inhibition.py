@@ -68,9 +68,10 @@ def may_be_apart(broad: Alert, narrow: Alert) -> bool:
     """Whether an alert may be news though ``broad`` inhibits it: people who changed by themselves.
 
     A vendor or a project that changed takes all of its segments with it, and a few labelers of each look worst. Whether
-    these stand out from the others there is for the explanation to say.
+    these stand out from the others there is for the explanation to say. An alert on all of the same segment says it,
+    too, where people are told of that one.
     """
-    return narrow.is_of_few and is_broader(broad.scope, narrow.scope)
+    return narrow.is_of_few and not (broad.held == "" and speaks_for_few(broad, narrow))
 
 
 def inhibits(broad: Alert, narrow: Alert) -> bool:

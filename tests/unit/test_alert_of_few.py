@@ -59,10 +59,23 @@ class TestApartFromABroaderAlert:
         ]
         assert {(one.alert.held, one.alert.told) for one in few} == {("inhibited", 0)}
 
-    def test_not_on_all_of_the_scope_nor_beside_an_alert_on_all_of_the_same(self) -> None:
+    def test_not_on_all_of_the_scope(self) -> None:
         book = AlertBook("labelwatch")
-        told = book.take(batch(verdict(1), verdict(2, on=scope("segment")), of_few(3), clock=T0 + 3 * HOUR))
-        assert [one.notice for one in told if one.alert.key.scope[0] == "segment"] == [None, None]
+        told = book.take(batch(verdict(1), verdict(2, on=scope("segment")), clock=T0 + 3 * HOUR))
+        assert [one.notice for one in told if one.alert.key.scope[0] == "segment"] == [None]
+
+    @pytest.mark.parametrize(("vendors", "notices"), [([], [None]), ([verdict(1)], ["apart"] * 4)])
+    def test_beside_an_alert_on_all_of_the_same_only_while_that_is_held(
+        self, vendors: list[Verdict], notices: list[Notice | None]
+    ) -> None:
+        book = AlertBook("labelwatch")
+        told = book.take(batch(*vendors, verdict(2, on=scope("segment")), of_few(3), clock=T0 + 3 * HOUR))
+        assert [one.notice for one in told if one.alert.rule.name == "few"] == notices
+
+    def test_beside_an_alert_on_those_whom_they_disagree_with(self) -> None:
+        book, agreement = AlertBook("labelwatch"), rule("few", metric="consensus_agreement")
+        told = book.take(batch(verdict(1, on=scope("segment", vendor_id="peers")), of_few(2, of=agreement)))
+        assert [one.notice for one in told] == ["firing", "apart"]
 
     def test_not_in_quiet_hours(self) -> None:
         book, night = AlertBook("labelwatch"), {"quiet_hours": [{"from": "07:00", "to": "09:30"}]}  # T0 is 8 h
