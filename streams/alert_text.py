@@ -74,7 +74,7 @@ class AlertFacts:
     runbook: str | None = None
     alert_id: str = ""
     besides: str = ""
-    """Id of a broader alert that fires, and does not speak of these labelers."""
+    """Id of the alert that inhibits this one, and does not speak of these labelers."""
     is_update: bool = False
     """People were told before, when it was too early to say who it is."""
     page_template: str | None = None
@@ -220,7 +220,7 @@ def _explained(facts: AlertFacts) -> Iterator[tuple[str, str]]:
     if facts.meanwhile is not None and why.verdict is not Verdict.CLASS_PAIR:
         yield "Meanwhile", f"{others_did(facts.meanwhile)}."
     if facts.besides:
-        yield "Besides", f"alert {facts.besides} of a broader scope fires; these labelers changed by themselves."
+        yield "Besides", f"alert {facts.besides} fires, and does not speak of these labelers."
     named = {one.value for one in why.named}
     also = [one for one in facts.leading if one.value not in named]
     if also:

@@ -151,7 +151,7 @@ Change = Literal[
 yet. released: now they are. updated: got worse, or as bad again. flapping: comes and goes, and so stays. repeated: told
 again. looked: told again if its cause can be named now, and could not before. resolved: over."""
 Notice = Literal["firing", "apart", "repeat", "update", "resolved"]
-"""apart: that it fires, though a broader alert does; only if labelers are to be named, of whom that one does not speak.
+"""apart: that it fires, though another inhibits it; only if labelers are to be named, of whom that one does not speak.
 update: that it fires, by whom; only if the message before could not say."""
 
 

@@ -26,7 +26,7 @@ DESCRIBE_SECONDS: Final = 10.0
 _TURN_MS: Final = 5_000
 #: Messages that are sent only if their words name somebody, and why not otherwise.
 _BY_CAUSE: Final[Mapping[Notice, str]] = {
-    "apart": "a broader alert says it, and no labelers stand out",
+    "apart": "another alert says it, and no labelers stand out",
     "update": "it is still too early to name anybody",
 }
 

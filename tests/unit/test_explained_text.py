@@ -182,7 +182,7 @@ async def test_besides_a_broader_alert_only_labelers_are_news(rows: list[Row] | 
     text = await ExplainedText(Counted(rows))(look.alert, look.notice)
     assert text.is_open is is_open
     assert text.title == "WARNING gold accuracy of 1 labeler of acme / captions / image fell from 92 % to 80 %"
-    said = f"Besides: alert {broad.alert_id} of a broader scope fires; these labelers changed by themselves."
+    said = f"Besides: alert {broad.alert_id} fires, and does not speak of these labelers."
     assert (said in text.body) is (rows is not None)
 
 

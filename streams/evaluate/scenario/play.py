@@ -144,7 +144,7 @@ def _tell(messages: list[Told], transition: Transition, cells: RunCells) -> None
     """Add the message that comes of it, as `streams.delivery.desk` sends it; ``messages``: of the same alert by now."""
     alert = transition.alert
     if transition.notice == "firing" and messages:
-        return
+        return  # it was told apart
     is_told_by_cause = transition.notice in ("update", "resolved")
     if is_told_by_cause and (messages[-1].says not in _NAMELESS or not can_be_explained(alert)):
         return
