@@ -26,8 +26,8 @@ from detectors.explain import (
     onset,
     since,
 )
-from detectors.explain.cause import MIN_NATS
 from detectors.explain.chance import Tally
+from detectors.explain.others import WELL
 from schemas.thresholds import MetricName
 from streams.explanations.affected import Affected, suspects_of
 from streams.explanations.cells import Cells, CellsError
@@ -118,7 +118,7 @@ async def why(question: Question, cells: Cells) -> Why | Unexplained:
                 question = whole
                 found = replace(everybody, asked=found.asked, judged=found.judged, shared=everybody.explanation)
             else:
-                is_well = everybody is not None and others_are_well(question.labeler_id, everybody.explanation)
+                is_well = everybody is not None and stands_alone(question.labeler_id, everybody.explanation)
                 found = replace(found, is_alone=is_well)
         suspects = suspects_of(question, found.explanation)
         return found if suspects is None else replace(found, affected=await cells.affected(question, suspects))
@@ -183,13 +183,13 @@ def _onset(rows: Sequence[Row], question: Question) -> str:
     return onset(rows, falls=question.direction == "down")
 
 
-def others_are_well(labeler: str, everybody: Explanation) -> bool:
+def stands_alone(labeler: str, everybody: Explanation) -> bool:
     """Whether the others on a labeler's project were heard since, and are well: else it may be all of them."""
     theirs, others = Tally(), Tally()
     for one in everybody.contributions["labeler"]:
         tally, before, after = theirs if one.value == labeler else others, one.before, one.after
         tally.add_events(before.weight - before.value, before.weight, after.weight - after.value, after.weight)
-    return others.against(theirs) >= MIN_NATS
+    return others.against(theirs) >= WELL
 
 
 def golds_are_few(rows: Sequence[Row]) -> bool:

@@ -14,7 +14,7 @@ from schemas.rows import AnnotationScoreRow, TaskConfidenceRow
 from schemas.thresholds import MetricName
 from streams.explanations import Question, Recorder, Suspects, Unexplained, Why, why
 from streams.explanations.affected import MAX_LABELERS, list_query, list_sql, rests_on_suspects, suspects_of
-from streams.explanations.explained import FEW_GOLDS, golds_are_few, others_are_well, which
+from streams.explanations.explained import FEW_GOLDS, golds_are_few, stands_alone, which
 from streams.explanations.grouping import MAX_CLASSES, Group, rows_of
 from streams.explanations.question import HOUR_MS, Period, enough_before
 from streams.explanations.sql_text import literal, with_literals
@@ -325,7 +325,7 @@ async def test_a_labeler_who_swaps_classes_as_all_do_is_not_alone(swapping: int)
 @pytest.mark.parametrize(("answers", "well"), [(1, False), (20, True)])
 def test_a_labeler_is_alone_if_the_others_were_heard_and_are_well(answers: int, well: bool) -> None:
     everybody = level({"a": (20, 0.9, 0.2), "b": (answers, 0.9, 0.9), "c": (answers, 0.9, 0.9)})
-    assert others_are_well("a", everybody) is well
+    assert stands_alone("a", everybody) is well
 
 
 @pytest.mark.parametrize(("after", "shared"), [(0.5, True), (0.05, False)])
