@@ -142,11 +142,11 @@ def cells_of(rows: Iterable[Row]) -> Cells:
         stratum = strata.get(key)
         if stratum is None:
             stratum = strata[key] = Stratum((row.labeler, row.vendor), row.task_type, row.true_class)
-        stratum.before.add(row, row.before)
-        stratum.after.add(row, row.after)
         stratum.rows.append(row)
-        before.add(row.before)
-        after.add(row.after)
+        for totals, side, sums in ((row.before, stratum.before, before), (row.after, stratum.after, after)):
+            if totals.weight:
+                side.add(row, totals)
+                sums.add(totals)
     for sums, when in ((before, "before"), (after, "after")):
         if not sums.n:
             raise ValueError(f"no answers {when}: there is no change to explain")
@@ -154,18 +154,16 @@ def cells_of(rows: Iterable[Row]) -> Cells:
 
 
 def _order(row: Row) -> tuple[object, ...]:
-    return (
-        (row.labeler, row.vendor, row.task_type, row.true_class, row.answer, row.hour),
-        tuple((t.weight, t.value, t.squares or 0.0) for t in (row.before, row.after)),
-    )
+    labeler, vendor, before, after, *names = row
+    return (labeler, vendor, *names, *before[:2], before.squares or 0.0, *after[:2], after.squares or 0.0)
 
 
 def _check(row: Row, totals: Totals) -> None:
-    numbers = [number for number in totals if number is not None]
-    ok = all(math.isfinite(number) for number in numbers) and totals.weight >= 0
-    if totals.squares is None:
-        ok = ok and 0 <= totals.value <= totals.weight
+    weight, value, squares = totals
+    if squares is None:
+        ok = 0.0 <= value <= weight < math.inf
     else:
-        ok = ok and totals.squares >= 0 and (totals.weight > 0 or totals.value == 0 == totals.squares)
+        ok = 0.0 <= weight < math.inf and -math.inf < value < math.inf and 0.0 <= squares < math.inf
+        ok = ok and (weight > 0.0 or value == 0.0 == squares)
     if not ok:
         raise ValueError(f"labeler {row.labeler!r}, class {row.true_class!r}: {totals} are not sums of answers")

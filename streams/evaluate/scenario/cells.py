@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from detectors.explain import Row
 from schemas.thresholds import MetricName
+from streams.evaluate.scenario.answers import UNKNOWN
 from streams.evaluate.scenario.incidents import Flags
 from streams.evaluate.scenario.stream import Run
 from streams.explanations import Affected, CellsError, Judged, Question, Suspects
@@ -25,6 +26,12 @@ _FLAGS: Final[dict[MetricName, str]] = {
     "interval_coverage_90": "is_covered",
 }
 
+#: What an empty name is in `_Names`.
+NOT_KNOWN: Final = 0
+
+Column = npt.NDArray[Any]
+Table = dict[str, Column]
+
 
 class RunCells:
     """See `streams.explanations.Cells`.
@@ -34,49 +41,54 @@ class RunCells:
     """
 
     def __init__(self, run: Run) -> None:
-        self._run = run
+        self._segments = run.segments
         columns = run.columns
-        self._segments = np.array(run.segments, dtype=object).reshape(-1, 3)
-        self._order = np.argsort(columns["answer_ms"], kind="stable")
-        self._ms = columns["answer_ms"][self._order]
+        self._labelers = _Names(columns["labeler"])
+        self._classes = _Names(columns["true_class"], columns["believed"])
+        order = np.argsort(columns["answer_ms"], kind="stable")
+        self._answers = {
+            "at": columns["answer_ms"][order],
+            "segment": columns["segment"][order],
+            "labeler": self._labelers.numbers(columns["labeler"])[order],
+            "label": self._classes.numbers(columns["label"])[order],
+            "true_class": self._classes.numbers(columns["true_class"])[order],
+            "believed": self._classes.numbers(columns["believed"])[order],
+            "believed_ms": columns["believed_ms"][order],
+            "seconds": columns["seconds"][order],
+            **{flag: columns[flag][order] for flag in _FLAGS.values()},
+        }
+        self._reviews = {
+            "at": columns["review_ms"],
+            "segment": columns["review_segment"],
+            "labeler": self._labelers.numbers(columns["review_labeler"]),
+            "is_rejected": columns["is_rejected"],
+        }
 
     async def rows(self, question: Question, judged: Judged = "as asked") -> list[Row]:
         """As `Cells.rows`."""
+        until_ms = question.after.to_ms
         if question.metric == "reviewer_reject_rate" and judged == "as asked":
-            columns = self._run.columns
-            picked = (columns["review_ms"] < question.after.to_ms) & self._asked(
-                question, columns["review_segment"], columns["review_labeler"]
-            )
-            return self._rows(
-                question, columns["review_ms"][picked], columns["review_segment"][picked],
-                columns["review_labeler"][picked], columns["is_rejected"][picked].astype(float), None,
-            )  # fmt: skip
-        first, last = np.searchsorted(self._ms, (question.before.from_ms, question.after.to_ms))
-        inside = self._order[first:last]
-        columns = {
-            name: self._run.columns[name][inside]
-            for name in ("answer_ms", "segment", "labeler", "label", "believed", "believed_ms", "true_class")
-        }
-        picked = self._asked(question, columns["segment"], columns["labeler"])
-        classes = np.where(columns["believed_ms"] < question.after.to_ms, columns["believed"], "")
+            of = self._asked(question, self._reviews)
+            of = _picked(of, of["at"] < until_ms)
+            return self._rows(question, of, of["is_rejected"].astype(float), None)
+        first, last = np.searchsorted(self._answers["at"], (question.before.from_ms, until_ms))
+        of = self._asked(question, {name: column[first:last] for name, column in self._answers.items()})
+        of["class"] = np.where(of["believed_ms"] < until_ms, of["believed"], NOT_KNOWN)
         if judged == "by consensus":
-            picked &= classes != ""
-            value = (columns["label"] == classes).astype(float)
+            of = _picked(of, of["class"] != NOT_KNOWN)
+            value = (of["label"] == of["class"]).astype(float)
         elif question.metric in _FLAGS:
-            flags = self._run.columns[_FLAGS[question.metric]][inside]
-            picked &= flags < 2
-            value = flags.astype(float)
+            flag = _FLAGS[question.metric]
+            of = _picked(of, of[flag] < UNKNOWN)
+            value = of[flag].astype(float)
             if question.metric == "gold_accuracy":
-                classes = columns["true_class"]
+                of["class"] = of["true_class"]
         else:
-            value = self._run.columns["seconds"][inside]
-            picked &= ~np.isnan(value)
+            of = _picked(of, ~np.isnan(of["seconds"]))
+            value = of["seconds"]
         told = judged == "by consensus" or question.metric in ("gold_accuracy", "consensus_agreement")
-        return self._rows(
-            question, columns["answer_ms"][picked], columns["segment"][picked], columns["labeler"][picked],
-            value[picked], (classes[picked], columns["label"][picked]) if told else None,
-            mean=is_mean(question.metric) and judged == "as asked",
-        )  # fmt: skip
+        mean = is_mean(question.metric) and judged == "as asked"
+        return self._rows(question, of, value, of["class"] if told else None, mean=mean)
 
     async def affected(self, question: Question, suspects: Suspects) -> Affected:
         """Not counted here."""
@@ -85,68 +97,79 @@ class RunCells:
     async def close(self) -> None:
         """Nothing to give up."""
 
-    def _asked(self, question: Question, segment: npt.NDArray[Any], labeler: npt.NDArray[Any]) -> Flags:
+    def _asked(self, question: Question, of: Table) -> Table:
+        names = ("project_id", "task_type", "vendor_id")
         wanted = np.array(
-            [
-                question.asks_for(
-                    dict(zip(("project_id", "task_type", "vendor_id"), one, strict=True)), question.labeler_id
-                )
-                for one in self._segments
-            ]
+            [question.asks_for(dict(zip(names, one, strict=True)), question.labeler_id) for one in self._segments]
         )
-        found: Flags = wanted[segment]
-        return found & (labeler == question.labeler_id) if question.labeler_id else found
+        found = wanted[of["segment"]]
+        if question.labeler_id:
+            found &= of["labeler"] == self._labelers.number(question.labeler_id)
+        return _picked(of, found)
 
     def _rows(
-        self,
-        question: Question,
-        at: npt.NDArray[Any],
-        segment: npt.NDArray[Any],
-        labeler: npt.NDArray[Any],
-        value: npt.NDArray[Any],
-        classes: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
-        *,
-        mean: bool = False,
+        self, question: Question, of: Table, value: Column, true: Column | None, *, mean: bool = False
     ) -> list[Row]:
+        at = of["at"]
         hours = (question.since_ms - at - 1) // HOUR_MS
         counts = np.bincount(hours[hours >= 0], minlength=1)
         before = enough_before(question.since_ms, lambda hour: int(counts[hour]) if hour < len(counts) else 0)
         kept = ((before.from_ms <= at) & (at < before.to_ms)) | (question.after.from_ms <= at)
-        table = (at[kept], segment[kept], labeler[kept], value[kept])
-        of_class = None if classes is None else (classes[0][kept], classes[1][kept])
+        of = _picked({**of, "value": value, **({} if true is None else {"true": true})}, kept)
         for detail in DETAILS:
-            groups = self._groups(question, table, of_class, detail)
+            groups = self._groups(question, of, detail)
             if len(groups) <= MAX_GROUPS:
                 return rows_of(groups, mean=mean)
         raise CellsError(TOO_MANY)
 
-    def _groups(
-        self,
-        question: Question,
-        table: tuple[npt.NDArray[Any], ...],
-        classes: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
-        detail: Detail,
-    ) -> list[Group]:
-        at, segment, labeler, value = table
-        sums: dict[tuple[Any, ...], list[float]] = {}
-        from_ms = question.after.from_ms
-        given = (classes[0].tolist(), classes[1].tolist()) if classes and detail.classes else ([""] * len(at),) * 2
-        for ms, place, who, number, true, answer in zip(
-            at.tolist(), segment.tolist(), labeler.tolist(), value.tolist(), *given, strict=True
-        ):
-            is_after = ms >= from_ms
-            hour = ms // HOUR_MS if detail.hours and is_after else -1
-            key = (who, place, true, answer if true else "", hour, is_after)
-            side = sums.get(key)
-            if side is None:
-                sums[key] = [1, number, number * number]
-            else:
-                side[0] += 1
-                side[1] += number
-                side[2] += number * number
+    def _groups(self, question: Question, of: Table, detail: Detail) -> list[Group]:
+        """Every combination that is there, with its sums."""
+        at = of["at"]
+        true = answer = np.full(len(at), NOT_KNOWN)
+        if detail.classes and "true" in of:
+            true = of["true"]
+            answer = np.where(true == NOT_KNOWN, NOT_KNOWN, of["label"])
+        is_after = at >= question.after.from_ms
+        first_hour = question.after.from_ms // HOUR_MS
+        hour = np.where(is_after, at // HOUR_MS - first_hour + 1, 0) if detail.hours else np.zeros(len(at), np.int64)
+        most = len(self._labelers), len(self._segments), len(self._classes), len(self._classes)
+        sizes = (*most, int(hour.max(initial=0)) + 1, 2)
+        keys = np.ravel_multi_index((of["labeler"], of["segment"], true, answer, hour, is_after), sizes)
+        groups, group = np.unique(keys, return_inverse=True)
+        sums = (np.bincount(group, weights) for weights in (None, of["value"], of["value"] ** 2))
         found = []
-        for (who, place, true, answer, hour, is_after), (answers, total, squares) in sums.items():
+        for who, place, right, given, hour_number, after, answers, total, squares in zip(
+            *(one.tolist() for one in (*np.unravel_index(groups, sizes), *sums)), strict=True
+        ):
             _, task_type, vendor = self._segments[place]
-            text = hour_text(hour * HOUR_MS) if hour >= 0 else ""
-            found.append(Group(who, vendor, task_type, true, answer, text, is_after, int(answers), total, squares))
+            text = hour_text((first_hour + hour_number - 1) * HOUR_MS) if hour_number else ""
+            classes = self._classes[right], self._classes[given]
+            found.append(
+                Group(self._labelers[who], vendor, task_type, *classes, text, bool(after), answers, total, squares)
+            )
         return found
+
+
+class _Names:
+    """Numbers for the names of some columns, which are many times faster to compare; what is not known is 0."""
+
+    def __init__(self, *columns: npt.NDArray[Any]) -> None:
+        self._names: list[str] = ["", *sorted({name for column in columns for name in column.tolist()} - {""})]
+        self._numbers = {name: number for number, name in enumerate(self._names)}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, number: int) -> str:
+        return self._names[number]
+
+    def number(self, name: str) -> int:
+        return self._numbers.get(name, NOT_KNOWN)
+
+    def numbers(self, column: npt.NDArray[Any]) -> Column:
+        return np.fromiter(map(self.number, column.tolist()), np.int64, len(column))
+
+
+def _picked(of: Table, kept: Flags) -> Table:
+    places = np.flatnonzero(kept)
+    return {name: column[places] for name, column in of.items()}
