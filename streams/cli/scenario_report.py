@@ -16,12 +16,12 @@ from streams.evaluate.scenario.play import LEAST_ANSWERS, LEAST_POINTS, Found, P
 
 
 @contextmanager
-def runs_bar(runs: int, *, shown: bool) -> Iterator[Callable[[int, float], None]]:
-    """A bar on stderr: which run it is, and how much of all of them is done."""
+def runs_bar(runs: int, *, shown: bool) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr: how many runs are done; it takes their number, parts of them counted."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as bar:
-        task = bar.add_task("labelwatch", total=runs)
-        yield lambda run, share: bar.update(task, description=f"run {run + 1} of {runs}", completed=run + share)
+        task = bar.add_task(f"{runs} runs", total=runs)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def as_tables(played: Sequence[Played]) -> Group:

@@ -91,7 +91,7 @@ def test_wrong_usage_is_exit_code_2_and_one_sentence(arguments: tuple[str, ...],
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_readonly: bool
 ) -> None:
-    monkeypatch.setattr("streams.evaluate.scenario.play.play", lambda *args: pytest.fail("it ran"))
+    monkeypatch.setattr("streams.evaluate.scenario.runs.play_runs", lambda *args, **named: pytest.fail("it ran"))
     if is_readonly:
         monkeypatch.setattr("os.access", lambda path, mode: False)
     folder = tmp_path if is_readonly else tmp_path / "none"
