@@ -128,7 +128,7 @@ class Deployment:
         return {
             **os.environ,
             "LABELWATCH_KAFKA__BOOTSTRAP": self.bootstrap,
-            "LABELWATCH_KAFKA__SESSION_TIMEOUT_SECONDS": "6",
+            "LABELWATCH_KAFKA__SESSION_TIMEOUT_SECONDS": "3",
             "LABELWATCH_CLICKHOUSE__URL": self.clickhouse_url,
             "LABELWATCH_CLICKHOUSE__DATABASE": self.clickhouse(database).database,
             "LABELWATCH_WORKER__APP_ID": app_id,
