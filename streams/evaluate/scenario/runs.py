@@ -27,7 +27,7 @@ class _Board(NamedTuple):
 
 
 class _Over(Exception):
-    pass
+    """Ends a run that nobody waits for."""
 
 
 _board: _Board | None = None
