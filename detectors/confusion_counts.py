@@ -156,8 +156,10 @@ class ConfusionCounts:
         return Evidence(CONFUSION, self.labels, watch.last_ms, counts, known, changed_ms=watch.changed_ms)
 
     def dump(self, classes: Mapping[str, int]) -> list[Any]:
-        """Own counts, exactly, as plain values; what was heard is not in it."""
+        """Own counts, exactly, as plain values; neither what was heard nor room for more classes is in it."""
         columns, totals = self._own(classes)
+        columns = {name: counts for name, column in columns.items() if (counts := _without_room(column))}
+        totals = _without_room(totals)
         return [columns, totals, self.labels, self.base, self.forgetting.dump(), self.rates, self.accuracy]
 
     def load(self, state: list[Any]) -> None:
@@ -185,3 +187,11 @@ class ConfusionCounts:
                 columns[answer][row] -= factor * count
                 totals[row] -= factor * count
         return columns, totals
+
+
+def _without_room(counts: list[float]) -> list[float]:
+    """Without zeros at the end: how many there are says which classes were known when, and nothing of the labeler."""
+    used = len(counts)
+    while used and not counts[used - 1]:
+        used -= 1
+    return counts[:used]

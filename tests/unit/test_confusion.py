@@ -124,6 +124,20 @@ class TestExpectation:
         assert made.believe(one, without="cy").label == "a"
         assert [made.dump(), *[made.dump_labeler(name) for name in made.labelers]] == before
 
+    def test_what_is_stored_of_a_labeler_does_not_say_which_classes_others_met_meanwhile(self) -> None:
+        made = ConfusionModel(FOREVER)
+        give(made, task(), "ann", "cat")
+        before = made.dump_labeler("ann")
+        give(made, task(1), "bob", "dog")
+        assert made.dump_labeler("ann") == before
+        again = ConfusionModel(FOREVER)
+        again.load(made.dump())
+        again.load_labeler("ann", before)
+        assert again.evidence("ann") == made.evidence("ann")
+        one = task(2)
+        give(again, one, "ann", "dog", at_ms=2_000)
+        assert again.consensus(one) == "dog"
+
     def test_nobody_left_believes_nothing(self) -> None:
         made, one = model(), task()
         assert made.believe(one).label is None
