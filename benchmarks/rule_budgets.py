@@ -1,6 +1,6 @@
 """Does every shipped rule keep to its budget while nothing changes? Average run lengths (ARL), declared and measured.
 
-    python -m benchmarks.rule_budgets [--data DIR] [--runs 4000] [--seed 0] [--json]
+    python -m benchmarks.rule_budgets [--data DIR] [--runs 4000] [--seed 0] [--jobs N] [--json]
 
 A shipped rule may be wrong once in up to millions of values: too seldom to be counted. So it is planned by the same
 code for volumes that make its ARL 2,000, 20,000 and 200,000 values, and false alarms are counted over many short
@@ -11,17 +11,21 @@ labelers have them), since what a level is learned from is least at their beginn
 - sets of real answers, each labeler's in random order, or for pooled scopes all of a set's.
 - *hours*: counts and averages with a weekly rhythm and heavy tails, for seasonal rules.
 
-A rule is said to miss its budget where the measured ARL is three standard errors below the declared one.
+A rule is said to miss its budget where the measured ARL is three standard errors below the declared one. What is
+counted does not depend on how many processes count.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -248,15 +252,45 @@ def sequences_of(rule: Rule, data: Dataset, seed: int) -> list[Flags]:
     return found if rule.scope.kind == "labeler" or not found else [np.concatenate(found)]
 
 
-def measure(rule: Rule, sets: dict[str, Dataset], runs: int, seed: int) -> Iterator[Row]:
-    """All rows of a rule; none of one that has no budget."""
+Part = Callable[[], Iterator[Row]]
+
+
+def parts(rule: Rule, sets: dict[str, Dataset], runs: int, seed: int) -> Iterator[Part]:
+    """What makes all rows of a rule, in pieces that do not need each other; none of a rule that has no budget."""
     if rule.method == "seasonal":
-        yield from hourly_rows(rule, runs, seed)
+        yield partial(hourly_rows, rule, runs, seed)
     elif METRICS[rule.metric].law == "answers" and rule.limit is None:
-        yield from binary_rows(rule, runs, seed)
+        for arl in ARLS:
+            yield partial(binary_rows, rule, runs, seed, (arl,))
         for name, data in sets.items():
             if sequences := sequences_of(rule, data, seed):
-                yield from real_rows(rule, name, sequences, seed)
+                for arl in ARLS[:2]:
+                    yield partial(real_rows, rule, name, sequences, seed, (arl,))
+
+
+def measure(todo: list[Part], jobs: int, done: Callable[[], object]) -> list[Row]:
+    """Rows of all parts, in their order; `done` is called after each, in whatever order they end."""
+    rows: list[list[Row]] = []
+    if jobs == 1:
+        for part in todo:
+            rows.append(list(part()))
+            done()
+    else:
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            counting = [pool.submit(_rows, part) for part in todo]
+            try:
+                for ended in as_completed(counting):
+                    ended.result()
+                    done()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+            rows = [one.result() for one in counting]
+    return [row for some in rows for row in some]
+
+
+def _rows(part: Part) -> list[Row]:
+    return list(part())
 
 
 def table(rules: tuple[Rule, ...], rows: list[Row]) -> Table:
@@ -292,8 +326,9 @@ def _worst_of_sets(rows: list[Row]) -> Iterator[Row]:
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help=f"Real data; else {DATA_VARIABLE}.")
 @click.option("--runs", type=click.IntRange(min=1), default=4_000, show_default=True, metavar="N")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes (default: one a core).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list of rows and nothing else.")
-def main(data: Path | None, runs: int, seed: int, as_json: bool) -> None:
+def main(data: Path | None, runs: int, seed: int, jobs: int | None, as_json: bool) -> None:
     """Measure every shipped rule; exit code 1 if one misses its budget."""
     folder = data or Path(os.environ.get(DATA_VARIABLE, REPO.parent / "shared" / "data"))
     try:
@@ -304,13 +339,10 @@ def main(data: Path | None, runs: int, seed: int, as_json: bool) -> None:
         click.echo(f"Without real answers: {error}", err=True)
         sets = {}
     rules = load(SHIPPED).rules
-    rows: list[Row] = []
+    todo = [part for rule in rules for part in parts(rule, sets, runs, seed)]
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
-        task = bar.add_task("", total=len(rules))
-        for rule in rules:
-            bar.update(task, description=rule.name)
-            rows.extend(measure(rule, sets, runs, seed))
-            bar.advance(task)
+        task = bar.add_task("counting false alarms", total=len(todo))
+        rows = measure(todo, jobs or os.cpu_count() or 1, lambda: bar.advance(task))
     if as_json:
         click.echo(json.dumps([row.as_object() for row in rows]))
     else:

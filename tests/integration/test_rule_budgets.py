@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +14,18 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import rule_budgets
-from benchmarks.rule_budgets import LIFE, PER_HOURLY, Row, alarms_of, binary_rows, hourly_rows, planned, real_rows
+from benchmarks.rule_budgets import (
+    LIFE,
+    PER_HOURLY,
+    Row,
+    alarms_of,
+    binary_rows,
+    hourly_rows,
+    measure,
+    parts,
+    planned,
+    real_rows,
+)
 from detectors.change import calibrate
 from detectors.metrics_registry import METRICS
 from detectors.rule_method import level_of
@@ -69,23 +82,41 @@ def test_alarms_are_those_of_each_stream_alone() -> None:
     assert alarms_of(found.method, streams) == alone
 
 
+def test_rows_do_not_depend_on_how_many_processes_count() -> None:
+    rules = [BY_NAME["messages-refused"], next(one for one in load(SHIPPED).rules if one.method == "seasonal")]
+    todo = [part for rule in rules for part in parts(rule, {}, PER_HOURLY, 1)]
+    ended: list[None] = []
+    alone = measure(todo, 1, lambda: ended.append(None))
+    assert measure(todo, 2, lambda: ended.append(None)) == alone
+    assert {row.rule for row in alone} == {rule.name for rule in rules}
+    assert len(ended) == 2 * len(todo)
+
+
+def test_a_part_that_fails_ends_all() -> None:
+    todo = [partial(hourly_rows, BY_NAME["messages-refused"], 1, 1)] * 2  # not a seasonal rule
+    for jobs in (1, 2):
+        with pytest.raises(AssertionError):
+            measure(list(todo), jobs, lambda: None)
+
+
 def test_budgets_add_up_to_one_false_page_a_week() -> None:
     assert sum(rule.false_alarms_per_week for rule in load(SHIPPED).rules) <= 1.0 + 1e-9
 
 
 def test_the_report_says_which_rule_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def measured(rule: Rule, *_: object) -> list[Row]:
+    def made_up(rule: Rule, *_: object) -> list[Callable[[], list[Row]]]:
         alarms = 9_000 if rule.name == "labeler-too-fast" else 10
-        return [Row(rule.name, "down", "level", 2_000.0, 20_000, alarms)] if rule.name in BY_NAME else []
+        rows = [Row(rule.name, "down", "level", 2_000.0, 20_000, alarms)]
+        return [lambda: rows] if rule.name in BY_NAME else []
 
-    monkeypatch.setattr(rule_budgets, "measure", measured)
+    monkeypatch.setattr(rule_budgets, "parts", made_up)
     few = SimpleNamespace(rules=[one for one in load(SHIPPED).rules if one.metric in ("too_fast_share", "lag_seconds")])
     monkeypatch.setattr(rule_budgets, "SETS", {})
     monkeypatch.setattr(rule_budgets, "load", lambda _: few)
-    result = CliRunner().invoke(rule_budgets.main, ["--json"])
+    result = CliRunner().invoke(rule_budgets.main, ["--json", "--jobs", "1"])
     assert result.exit_code == 1
     assert [row["rule"] for row in json.loads(result.stdout) if not row["kept"]] == ["labeler-too-fast"]
-    shown = CliRunner().invoke(rule_budgets.main, [])
+    shown = CliRunner().invoke(rule_budgets.main, ["--jobs", "1"])
     assert "NO" in shown.stdout
     assert "a plain limit: no budget" in shown.stdout
     monkeypatch.undo()
