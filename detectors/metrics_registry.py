@@ -65,6 +65,11 @@ class Metric:
         is_of_many = "labeler" in self.scopes and len(self.scopes) > 1 and not self.is_promised
         return (*suits, "e_sparse") if self.law == "answers" and is_of_many else suits
 
+    @property
+    def is_ratio(self) -> bool:
+        """Whether it counts or measures something from nothing up, so that half of it is half at any hour."""
+        return self.low == 0.0 and math.isinf(self.high)
+
     def spread_of(self, scope: Kind) -> float:
         """The spread in scopes of a kind."""
         return self.spread if scope == "labeler" or self.pooled_spread is None else self.pooled_spread

@@ -42,7 +42,21 @@ MethodName = Literal[
 Severity = Literal["info", "warning", "critical"]
 #: Set by labelwatch on every alert.
 RESERVED_LABELS = frozenset(
-    {"alertname", "rule", "metric", "scope", "severity", "project_id", "task_type", "vendor_id"}
+    {
+        "about",
+        "alertname",
+        "family",
+        "few",
+        "labeler_id",
+        "metric",
+        "project_id",
+        "rule",
+        "scope",
+        "selection",
+        "severity",
+        "task_type",
+        "vendor_id",
+    }
 )
 MAX_RULES = 500
 

@@ -48,14 +48,12 @@ class AlertFacts:
     at_ms: int
     """Event time of what this message is about: when it was found, or was over."""
     answers: int
-    """Values that the level rests on."""
+    """Values that the level rests on; of a resolved alert none if those whom it is about are not at work any more."""
     labelers: int | None = None
     """How many of the scope's labelers the levels and the answers are about; None: all of them."""
     statistic: float
     threshold: float
     """What the statistic had to reach."""
-    odds: float | None = None
-    """About this to one that it is no false alarm, where the method says."""
     reason: str = ""
     """Why it was withdrawn, or ended otherwise than by recovery."""
     why: Summary | None = None
@@ -195,7 +193,10 @@ def _change(facts: AlertFacts, most: int) -> str:
     if facts.level is None:
         return f"{what}: nothing has come since {_time(facts.since_ms)}"
     if facts.state == "resolved":
-        return f"{what} is at {levels(facts.metric, facts.level, facts.level)[0]} again"
+        if not facts.answers:
+            return f"{what}: they have not been at work for a day"
+        again = "" if facts.reason else " again"
+        return f"{what} is at {levels(facts.metric, facts.level, facts.level)[0]}{again}"
     before, after = levels(facts.metric, facts.baseline, facts.level)
     verb = "fell" if facts.level < facts.baseline else "rose"
     tail = f"{verb} from {before} to {after}"
@@ -248,8 +249,6 @@ def _told_by(facts: AlertFacts) -> Iterator[tuple[str, str]]:
 
 def _sure(facts: AlertFacts) -> str:
     parts = [f"evidence of {facts.statistic:,.4g}, where {facts.threshold:,.4g} is enough"]
-    if facts.odds is not None:
-        parts.append(f"odds of {_odds(facts.odds)} that it is no false alarm")
     if facts.why is not None and facts.why.verdict not in (Verdict.UNCLEAR, Verdict.MIX):
         parts.append(f"odds of {_odds(facts.why.odds)} that it is who is named, and no chance")
     return "; ".join(parts)

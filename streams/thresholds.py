@@ -78,6 +78,11 @@ class LoadedThresholds:
     changed_by: str
 
     @property
+    def is_shipped(self) -> bool:
+        """Whether they are those that labelwatch comes with."""
+        return self.source == str(SHIPPED)
+
+    @property
     def is_ended(self) -> bool:
         """Whether the text ends with the end mark; comments may follow it."""
         parts = (line.partition("#")[0].rstrip() for line in self.text.splitlines())

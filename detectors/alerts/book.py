@@ -147,7 +147,8 @@ class AlertBook:
         known = self._open.get(key)
         now = {"rule": verdict.rule, "scope": verdict.scope, "figures": verdict.figures, "back": None}
         if known is not None:
-            known = replace(known, **now, well_ms=None)  # type: ignore[arg-type]  # mypy cannot tell keys
+            # Its labels are Alertmanager's key: where a labeler is at work by now does not change them.
+            known = replace(known, **now | {"scope": known.scope}, well_ms=None)  # type: ignore[arg-type]  # mypy cannot tell keys
             if known.held == "unconfirmed" and _is_confirmed(known):
                 self._tell(known, "released")
             else:

@@ -21,6 +21,8 @@ REVISED_MS: Final = 86_400_000
 AGAIN_MS: Final = 3_600_000
 #: Who was not at work for so long is not what is wrong with it now.
 AWAY_MS: Final = 86_400_000
+#: Values say nothing before they weigh as much: an hour at night, of which little was expected.
+_LEAST_WEIGHT: Final = 0.5
 _NEAREST: Final = 0.01
 
 End = Literal["recovered", "withdrawn", "new_level"]
@@ -60,11 +62,19 @@ class Breach:
     """Since when the values came that said that it lasts."""
     evidence: float = 0.0
     """That all is well, in nats; of numbers their sum."""
-    seen: int = 0
-    """Values since the watch began anew."""
+    seen: float = 0.0
+    """Weights of the values since the watch began anew."""
     total: float = 0.0
     """Sum of all values since the finding."""
     taken: int = 0
+    """Their number."""
+    weighed: float = 0.0
+    """Their weights."""
+    lowest: float = 0.0
+    """Of the evidence, since the watch began anew: all has been well since then, if it is."""
+    well_total: float = 0.0
+    """Sum of the values since then."""
+    well: int = 0
     """Their number."""
     late_sum: float = 0.0
     late_seen: int = 0
@@ -99,7 +109,8 @@ class Breach:
     @classmethod
     def load(cls, state: Mapping[str, Any]) -> Breach:
         """The inverse of `dump`, of JSON too."""
-        return cls(**{**state, "labelers": tuple(state.get("labelers", ()))})
+        since = {"labelers": tuple(state.get("labelers", ())), "weighed": state.get("weighed", state["taken"])}
+        return cls(**{**state, **since})
 
     def is_about(self, labeler_id: str) -> bool:
         """Whether a labeler's values say whether it lasts."""
@@ -109,23 +120,30 @@ class Breach:
         """Others are at work: after a day without those whom it is about, the scope is well."""
         return "recovered" if now_ms - self.heard_ms >= AWAY_MS else None
 
-    def see(self, value: float, now_ms: int) -> End | Literal["lasts"] | None:
+    def see(self, value: float, now_ms: int, weight: float = 1.0) -> End | Literal["lasts"] | None:
         """Take a value that came after the finding: how the breach ends, or that it lasts, where that is known by now.
 
         That it lasts is said once an hour at most.
+
+        Args:
+            value: what came.
+            now_ms: its time.
+            weight: how much it counts in means; of a sum over several (`kinds.as_when_found`), how many.
         """
         if now_ms - self.at_ms >= LONGEST_MS:
             return "new_level"
         self.heard_ms = now_ms
         self.total += value
         self.taken += 1
-        self.seen += 1
+        self.weighed += weight
+        self.seen += weight
         is_well = self._see_share(value, now_ms) if self.drop is not None else self._see_number(value, now_ms)
         if is_well is None:
             return None
         if is_well:
             return "recovered"
-        self.evidence, self.seen, self.bad_since_ms, self.well_since_ms = 0.0, 0, self.well_since_ms, now_ms
+        self.evidence, self.seen, self.bad_since_ms, self.well_since_ms = 0.0, 0.0, self.well_since_ms, now_ms
+        self.lowest, self.well_total, self.well = 0.0, 0.0, 0
         if now_ms - self.said_ms < AGAIN_MS:
             return None
         self.said_ms = now_ms
@@ -133,8 +151,15 @@ class Breach:
 
     def so_far(self) -> tuple[float, int]:
         """Mean and number of all values since the change."""
-        seen = self.answers + self.late_seen + self.taken
-        return (self.level * self.answers + self.late_sum + self.total) / max(seen, 1), seen
+        weight = self.answers + self.late_seen + self.weighed
+        level = (self.level * self.answers + self.late_sum + self.total) / weight if weight else self.level
+        return level, self.answers + self.late_seen + self.taken
+
+    def since_well(self) -> tuple[float, int]:
+        """Mean and number of the values that say that all is well; none where nobody was at work."""
+        if self.drop is None:
+            return self.evidence / self.seen if self.seen else self.baseline, self.well
+        return self.well_total / self.well if self.well else self.baseline, self.well
 
     def revise(self, change: float, more: int, now_ms: int) -> End | None:
         """Take late news of the values that made the finding: their sum changes, and perhaps their number."""
@@ -154,6 +179,11 @@ class Breach:
         """Whether all is well; None while it is not known."""
         before, after = _inside(self.baseline), _inside(self._lasting())
         self.evidence += value * math.log(before / after) + (1.0 - value) * math.log((1.0 - before) / (1.0 - after))
+        if self.evidence <= self.lowest:
+            self.lowest, self.well_total, self.well = self.evidence, 0.0, 0
+        else:
+            self.well_total += value
+            self.well += 1
         if self.evidence <= -SURE:
             return False
         self.evidence = min(self.evidence, MOST)
@@ -172,7 +202,8 @@ class Breach:
 
     def _see_number(self, value: float, now_ms: int) -> bool | None:
         self.evidence += value
-        if now_ms - self.well_since_ms < self.resolve_after_ms:
+        self.well += 1
+        if now_ms - self.well_since_ms < self.resolve_after_ms or self.seen < _LEAST_WEIGHT:
             return None
         return self._is_nearer_before(self.evidence / self.seen)
 

@@ -77,7 +77,8 @@ class AlphaTally:
     """Krippendorff's alpha for nominal labels, from each answer and the earlier ones to its task.
 
     Observed disagreement is the share of earlier answers that differ, averaged over answers; expected disagreement
-    that of two labels drawn from the hour (K. Krippendorff, *Computing Krippendorff's alpha-reliability*, 2011).
+    that of two labels drawn from the hour's answers to the same kind of work, averaged likewise (K. Krippendorff,
+    *Computing Krippendorff's alpha-reliability*, 2011, where all answers are of one kind).
 
     >>> tally = AlphaTally()
     >>> for number in range(40):
@@ -87,26 +88,34 @@ class AlphaTally:
     """
 
     def __init__(self, state: list[Any] | None = None) -> None:
-        self._differ, self._seen, labels = state or [0.0, 0, {}]
-        self._labels = Counter[str](labels)
+        compared, labels = state or [[], []]
+        self._compared: dict[Work, list[float]] = {
+            (project, task_type): [differ, seen] for project, task_type, differ, seen in compared
+        }
+        """Sum of shares that differ, and number of answers with earlier ones."""
+        self._labels = LabelTally(labels)
 
     def add(self, answer: Answer, work: Work) -> None:
-        if answer.is_free:
-            return
-        _count(self._labels, answer.label)
-        if answer.peers:
-            self._differ += 1.0 - answer.peers_agreeing / answer.peers
-            self._seen += 1
+        self._labels.add(answer, work)
+        if answer.peers and not answer.is_free:
+            sums = self._compared.setdefault(work, [0.0, 0])
+            sums[0] += 1.0 - answer.peers_agreeing / answer.peers
+            sums[1] += 1
 
     def value(self) -> float | None:
-        total = self._labels.total()
-        if self._seen < LEAST_COMPARED or total < LEAST_COMPARED:
-            return None
-        expected = 1.0 - sum(count * (count - 1) for count in self._labels.values()) / (total * (total - 1))
-        return 1.0 - self._differ / self._seen / expected if expected > 0 else None
+        seen = observed = expected = 0.0
+        for work, (differ, compared) in self._compared.items():
+            labels = self._labels.labels[work]
+            total = labels.total()
+            if total >= 2:
+                alike = sum(count * (count - 1) for count in labels.values()) / (total * (total - 1))
+                expected += compared * (1.0 - alike)
+                observed += differ
+                seen += compared
+        return 1.0 - observed / expected if seen >= LEAST_COMPARED and expected > 0 else None
 
     def dump(self) -> list[Any]:
-        return [self._differ, self._seen, dict(self._labels)]
+        return [[[*work, *sums] for work, sums in self._compared.items()], self._labels.dump()]
 
 
 class CalibrationTally:

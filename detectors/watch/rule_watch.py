@@ -11,7 +11,7 @@ from detectors.metrics_registry import METRICS
 from detectors.rule_check import smallest_drop
 from detectors.rule_method import CannotPlanError, Detecting
 from detectors.watch.breach import Breach, End
-from detectors.watch.kinds import ADJUSTED, GO_ON, doubt, e_detector, feed, level_of, of_level
+from detectors.watch.kinds import ADJUSTED, GO_ON, as_when_found, doubt, e_detector, feed, level_of, of_level
 from detectors.watch.planner import LEVEL_STEP, Planner, Volume, has_level
 from detectors.watch.scope_state import Said, ScopeState, in_order
 from detectors.watch.together import ScopeKey, Together
@@ -199,31 +199,35 @@ class RuleWatch:
     def drop(self) -> list[Said]:
         """The rule is no more: what it has said ends."""
         open_ones = (scope for scope in self.scopes.values() if scope.breach is not None or scope.is_silent)
-        return [Said("dropped", scope, self._figures(scope.breach)) for scope in open_ones]
+        return [self._dropped(scope) for scope in open_ones]
 
     def _after_breach(
         self, scope: ScopeState, breach: Breach, value: float, now_ms: int, submitted_ms: int | None
     ) -> list[Said]:
         if submitted_ms is not None and breach.concerns(submitted_ms):
             return self._ended(scope, breach, breach.revise(value, 1, now_ms))
-        seen = breach.see(value, now_ms)
+        is_ratio = self.metric.is_ratio
+        value, weight = as_when_found(scope.detectors, value, now_ms, breach.baseline, is_ratio=is_ratio)
+        seen = breach.see(value, now_ms, weight)
         if seen == "lasts":
             return [self._lasts(scope, breach, since_ms=breach.bad_since_ms)]
         return self._ended(scope, breach, seen)
 
     def _lasts(self, scope: ScopeState, breach: Breach, *, since_ms: int) -> Said:
-        level, answers = breach.so_far()
-        figures = self._figures(breach)
-        now = {"level": level, "answers": answers, "seen_since_ms": max(since_ms, 0)}
-        return Said("breach", scope, figures and figures.model_copy(update=now))
+        figures = _at(self._figures(breach), *breach.so_far())
+        return Said("breach", scope, figures.model_copy(update={"seen_since_ms": max(since_ms, 0)}))
 
     def _ended(self, scope: ScopeState, breach: Breach, end: End | None) -> list[Said]:
         if end is None:
             return []
         scope.breach = None
+        figures = self._figures(breach)
         if end == "new_level":  # and is learned as one
             scope.detectors, scope.level = self._new_detectors()
-        return [Said(end, scope, self._figures(breach))]
+            figures = _at(figures, *breach.so_far())
+        elif end == "recovered":
+            figures = _at(figures, *breach.since_well())
+        return [Said(end, scope, figures)]
 
     def _is_worth(self, found: Finding) -> bool:
         """Whether a change is three quarters of what must be found. Of much, or of what hardly ever goes wrong,
@@ -242,9 +246,11 @@ class RuleWatch:
         methods = [one.method for one in self._plan]
         return [method.build() for method in methods], level_of(methods[0]) if methods else None
 
-    def _figures(self, breach: Breach | None) -> Figures | None:
-        if breach is None:
-            return None
+    def _dropped(self, scope: ScopeState) -> Said:
+        breach = scope.breach
+        return Said("dropped", scope, _at(self._figures(breach), *breach.so_far()) if breach is not None else None)
+
+    def _figures(self, breach: Breach) -> Figures:
         return Figures(
             direction=breach.direction,
             baseline=breach.baseline,
@@ -338,7 +344,7 @@ class RuleWatch:
         self._changed[scope.key] = None
         if scope.breach is None and not scope.is_silent:
             return []
-        return [Said("dropped", scope, self._figures(scope.breach))]
+        return [self._dropped(scope)]
 
     def dump(self) -> dict[str, Any]:
         """What holds for all scopes, as plain values."""
@@ -378,3 +384,7 @@ class RuleWatch:
             "breach": scope.breach.dump() if scope.breach else None,
             "is_silent": scope.is_silent,
         }
+
+
+def _at(figures: Figures, level: float, answers: int) -> Figures:
+    return figures.model_copy(update={"level": level, "answers": answers})

@@ -13,7 +13,7 @@ from schemas.scope import parse_scope
 from schemas.verdicts import Figures
 from streams.alert_text import AlertFacts, message, with_why
 from streams.delivery.text import ENDS, PlainText, Text
-from streams.explanations import EXPLAINED, Cells, Question, Unexplained, Why, why
+from streams.explanations import EXPLAINED, Cells, Question, Unexplained, Why, not_explained, why
 
 #: How long finding out why may take. Less than `streams.delivery.desk.DESCRIBE_SECONDS`: the rest must be told anyway.
 WHY_SECONDS: Final = 8.0
@@ -46,6 +46,8 @@ class ExplainedText:
         is_explained = can_be_explained(alert)
         if is_explained:
             facts = with_why(facts, await self._why(question_of(alert, figures, until_ms)))
+        elif alert.scope.kind not in ("labeler", "all"):
+            facts = with_why(facts, not_explained(alert.rule.metric))
         written = message(facts)
         is_unclear = facts.why is None or facts.why.verdict is Verdict.UNCLEAR
         is_open = is_explained and is_unclear and notice != "resolved"

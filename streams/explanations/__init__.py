@@ -3,7 +3,7 @@
 from streams.explanations.affected import Affected, Suspects
 from streams.explanations.cells import Cells, CellsError
 from streams.explanations.clickhouse import ClickHouseCells
-from streams.explanations.explained import Leading, Unexplained, Why, why
+from streams.explanations.explained import Leading, Unexplained, Why, not_explained, why
 from streams.explanations.question import EXPLAINED, Judged, Question
 from streams.explanations.recorder import Recorder
 
@@ -20,5 +20,6 @@ __all__ = [
     "Suspects",
     "Unexplained",
     "Why",
+    "not_explained",
     "why",
 ]

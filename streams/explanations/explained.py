@@ -103,10 +103,15 @@ class Unexplained:
     reason: str
 
 
+def not_explained(metric: MetricName) -> Unexplained:
+    """Of metrics that nobody's share in is worked out."""
+    return Unexplained(f"who contributes what is not worked out for {metric}")
+
+
 async def why(question: Question, cells: Cells) -> Why | Unexplained:
     """Explain a change, with whatever answers tell most about it."""
     if not can_explain(question.metric):
-        return Unexplained(f"{question.metric} is not made of single answers, so that nobody's share in it can be told")
+        return not_explained(question.metric)
     try:
         found = await _looked(question, cells)
         if found is None:

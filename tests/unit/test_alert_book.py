@@ -127,6 +127,7 @@ def test_one_alert_a_rule_and_scope_also_when_it_gets_worse() -> None:
         "a labeler that changed vendors"
     )
     assert len(story.book.open) == 2
+    assert moved not in [one.scope for one in story.book.open], "or Alertmanager takes it for another alert"
 
 
 def test_known_verdicts_change_nothing() -> None:

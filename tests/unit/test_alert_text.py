@@ -90,6 +90,11 @@ def test_the_whole_message() -> None:
     ("changes", "title"),
     [
         ({"state": "resolved", "level": 0.915}, "RESOLVED gold accuracy of acme is at 92 % again"),
+        ({"state": "resolved", "level": 0.7, "reason": "changed"}, "RESOLVED gold accuracy of acme is at 70 %"),
+        (
+            {"state": "resolved", "labelers": 3, "answers": 0},
+            "RESOLVED gold accuracy of 3 labelers of acme: they have not been at work for a day",
+        ),
         (
             {"state": "withdrawn"},
             "WITHDRAWN gold accuracy of acme: it is not true that it fell from 92 % to 80 %",
@@ -216,8 +221,9 @@ def test_how_others_did_is_said() -> None:
 
 
 def test_odds() -> None:
-    assert "odds of about 12 to one that it is no false alarm" in message(facts(odds=12.4)).text
-    assert "odds of more than a million to one" in message(facts(odds=1e9)).text
+    why = summary(Verdict.VENDOR, ("vendor", "acme"))
+    assert "odds of about 12 to one that it is who is named" in message(facts(why=why._replace(odds=12.4))).text
+    assert "odds of more than a million to one" in message(facts(why=why._replace(odds=1e9))).text
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -91,7 +91,7 @@ CAUSE = AlertFacts(
     rule="labeler-gold-accuracy", metric="gold_accuracy", severity="critical", state="firing",
     project_id="traffic-signs-2026", task_type="image_classification", vendor_id="acme-manila",
     baseline=0.92, level=0.8, since_ms=START_MS, at_ms=START_MS + 1_500_000, answers=120, statistic=5_210.4,
-    threshold=4_032.0, odds=24.0, based_on="by consensus", affected_tasks=1_097, affected_query="x" * MAX_QUERY,
+    threshold=4_032.0, based_on="by consensus", affected_tasks=1_097, affected_query="x" * MAX_QUERY,
     why=Summary(
         "gold_accuracy", 0.92, 0.8, 4_000.0, 1_373.0, None, Verdict.LABELERS,
         (Named("labeler", "labeler-00017"), Named("labeler", "labeler-00412")), 0.83, 1_234.5,

@@ -79,6 +79,11 @@ async def test_without_answers_the_alert_speaks_for_itself() -> None:
     assert text.explanation == ""
 
 
+async def test_what_is_never_explained_says_so() -> None:
+    text = await words(verdict(1, of=rule(metric="krippendorff_alpha"), on=SEGMENT), cells=Counted(None))
+    assert "\nWho: no explanation: who contributes what is not worked out for krippendorff_alpha.\n" in text.body
+
+
 @pytest.mark.parametrize(
     ("verdicts", "title"),
     [

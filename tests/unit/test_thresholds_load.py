@@ -106,6 +106,7 @@ def test_defaults_need_not_suit_every_rule() -> None:
         (HEAD + "  labels:\n    team: a\n    shift: 1\n", 7, "write it in quotes, '1'"),
         (HEAD + "  labels:\n    team: a\n    se-verity: b\n", 7, "is not of the form"),
         (HEAD + "  labels: {severity: b}\n", 5, "set by labelwatch itself"),
+        (HEAD + "  labels: {few: b}\n", 5, "set by labelwatch itself"),
         (HEAD + "  runbook: javascript:alert(1)\n", 5, "is not of the form"),
         (HEAD + "- name: v\n  metric: volume\n", 5, "method: e_sr does not suit volume"),
         (HEAD + "- name: v\n  metric: aht_seconds\n  method: fixed\n  min_count: 1\n", 5, "needs a limit, in seconds"),

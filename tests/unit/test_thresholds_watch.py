@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.thresholds import load
+from streams.thresholds import load, shipped
 from streams.thresholds_watch import Accepted, Refused, ThresholdsWatch, as_stored, change_row
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -97,6 +97,24 @@ def test_every_first_part_of_the_file_in_force_is_refused(watch: ThresholdsWatch
     assert isinstance(settle(watch), Accepted)
 
 
+@pytest.mark.parametrize("text", [TWO, TWO + "...\n"])
+def test_under_another_path_half_of_the_rules_in_force_is_refused_too(path: Path, text: str) -> None:
+    before = path.with_name("before.yaml")
+    before.write_text(text)
+    path.write_text(ONE)
+    watch = ThresholdsWatch(path, load(before))
+    assert isinstance(watch.start(), Refused)
+    assert watch.in_force == load(before)
+    path.write_text(ONE + "...\n")
+    assert isinstance(settle(watch), Accepted)
+
+
+def test_a_first_file_of_ones_own_needs_no_end(path: Path) -> None:
+    watch = ThresholdsWatch(path, shipped())
+    assert watch.in_force.is_ended
+    assert isinstance(watch.start(), Accepted)
+
+
 def test_once_ended_no_first_part_of_another_file_is_taken(path: Path) -> None:
     path.write_text(TWO + "...\n")
     watch = ThresholdsWatch(path, load(path))
@@ -111,9 +129,9 @@ def test_once_ended_no_first_part_of_another_file_is_taken(path: Path) -> None:
 
 def test_at_the_start_the_file_is_taken_at_once(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
-    other.write_text(ONE + "...\n")
+    other.write_text(ONE)
     watch = ThresholdsWatch(path, load(other))
-    assert isinstance(watch.start(), Accepted)  # unended, but not the same file
+    assert isinstance(watch.start(), Accepted)
     path.write_text("")
     assert isinstance(watch.start(), Refused)
     assert len(watch.in_force.rules) == 2

@@ -122,7 +122,7 @@ class TestEnd:
         verdicts = first_said(told(watching(rule(resolve_after="2h")), falling(900, back=500)))
         assert kinds(verdicts) == ["breach", "recovered"]
         assert (verdicts[1].at_ms - START_MS) / MINUTE_MS > 500 + 110
-        assert verdicts[1].figures == verdicts[0].figures
+        assert [round(one.figures.level, 1) for one in verdicts if one.figures] == [0.6, 0.9], "where it is by now"
 
     def test_stays_while_it_is_low(self) -> None:
         assert kinds(told(watching(rule()), falling(2_000))) == ["breach"]
@@ -305,7 +305,7 @@ class TestHours:
 
     def test_volume(self) -> None:
         found = self.hours(self.fixed("volume", 3.0, direction="down"), [[{}] * 5, [], [{}] * 4])
-        assert found == ["breach 0", "recovered 0"]
+        assert found == ["breach 0", "recovered 4"]
 
     def test_handling_time(self) -> None:
         watch = self.fixed("aht_seconds", 20.0, direction="up")
