@@ -37,8 +37,9 @@ HISTORY: Final = 1_500
 _RUNS: Final = 300
 #: Of methods that look at many labelers at once: a second or two.
 _RUNS_OF_FEW: Final = 15
-_MOST_OF_FEW: Final = 12_000
-_MOST_VALUES: Final = 3_000
+#: Values after the drop, after which it is taken not to be seen.
+MOST_OF_FEW: Final = 12_000
+MOST_VALUES: Final = 3_000
 #: A level that is not stated is taken to be no nearer to 0 or 1 than that.
 _MARGIN: Final = 0.015
 
@@ -245,7 +246,7 @@ def expected_delay(rule: Rule, found: Detecting, generator: np.random.Generator,
 def _simulated(method: Method, level: float, after: float, history: int, generator: np.random.Generator) -> Delay:
     before = history + generator.integers(0, 50, _RUNS)
     fleet, levels = fleet_of(method, _RUNS), np.full(_RUNS, level)
-    found = run_lengths(fleet, levels, generator, at_most=history + 50 + _MOST_VALUES, change=(before, after)) - before
+    found = run_lengths(fleet, levels, generator, at_most=history + 50 + MOST_VALUES, change=(before, after)) - before
     median, most = np.quantile(found, (0.5, 0.9), method="inverted_cdf")
     return Delay(float(median), float(most))
 
@@ -253,7 +254,7 @@ def _simulated(method: Method, level: float, after: float, history: int, generat
 def _simulated_few(method: SparseProcess, level: float, after: float, generator: np.random.Generator) -> Delay:
     """Of a fifth of a scope's labelers, who give four values a minute together."""
     history = LABELERS * HISTORY_OF_LABELER
-    found, most = [], history + _MOST_OF_FEW
+    found, most = [], history + MOST_OF_FEW
     for _ in range(_RUNS_OF_FEW):
         detector = method.build()
         who = generator.integers(0, LABELERS, most)

@@ -88,7 +88,7 @@ DEAD_LETTERS: Final = Topic(
     compacted=False,
     schema=DeadLetter,
     version=1,
-    written_by="SCORE, LABELERS, WATCH",
+    written_by="SCORE, LABELERS, WATCH, NOTIFY",
     read_by="`labelwatch dlq`",
     purpose="Input that can never be used, with reason, origin and payload.",
 )

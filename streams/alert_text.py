@@ -215,7 +215,9 @@ def _explained(facts: AlertFacts) -> Iterator[tuple[str, str]]:
             yield "Who", f"no explanation: {shown(facts.unexplained, MAX_REASON)}."
         return
     others = (
-        " Others on the project gave too few answers since to say whether it is all." if facts.is_alone is False else ""
+        " Others on the project gave too few answers since to say whether everybody is affected."
+        if facts.is_alone is False
+        else ""
     )
     yield "Who", f"{_blamed(facts, why)}{others}"
     if facts.meanwhile is not None and why.verdict is not Verdict.CLASS_PAIR:
@@ -244,14 +246,18 @@ def _told_by(facts: AlertFacts) -> Iterator[tuple[str, str]]:
     if why is not None and facts.based_on == "by consensus":
         fell = " to ".join(levels(facts.metric, why.before, why.after))
         rests = f"{why.answers_after:,.0f} answers, compared with what is now believed of their tasks ({fell})"
-        yield "Told by", f"{rests}{', because golds are few' if facts.metric == 'gold_accuracy' else ''}."
+        yield "Judged by", f"{rests}{', because golds are few' if facts.metric == 'gold_accuracy' else ''}."
 
 
 def _sure(facts: AlertFacts) -> str:
-    parts = [f"evidence of {facts.statistic:,.4g}, where {facts.threshold:,.4g} is enough"]
+    parts = [f"evidence of {_amount(facts.statistic)}, where {_amount(facts.threshold)} is enough"]
     if facts.why is not None and facts.why.verdict not in (Verdict.UNCLEAR, Verdict.MIX):
-        parts.append(f"odds of {_odds(facts.why.odds)} that it is who is named, and no chance")
+        parts.append(f"odds of {_odds(facts.why.odds)} that the cause named is real, not chance")
     return "; ".join(parts)
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10.0 else f"{value:.2g}"
 
 
 def _odds(odds: float) -> str:

@@ -10,7 +10,7 @@ from streams.safe_text import enumeration, shown
 _HOW: Final[dict[Others, str]] = {
     Others.WELL: "are well",
     Others.CHANGED: "got as much worse",
-    Others.UNKNOWN: "do not tell (too few answers, or some of it)",
+    Others.UNKNOWN: "cannot be compared (too few answers, or only partly affected)",
 }
 
 

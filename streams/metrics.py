@@ -152,19 +152,19 @@ class Metrics:
         "labelwatch_reliability_copy_records", "records",
         "Labelers in this worker's copy of labeler-reliability.",
         "Workers that differ by more than the last seconds' changes: one does not read; see the copy's age.",
-        runbook="lag-growing",
+        runbook="reliability-stale",
     )]  # fmt: skip
     reliability_copy_age_seconds: Annotated[Gauge, MetricSpec(
         "labelwatch_reliability_copy_age_seconds", "seconds",
         "Time since the broker last answered for every partition of labeler-reliability.",
         "Above 5 s: SCORE goes on with what it knew of labelers. The broker is away, or the worker is short of CPU.",
-        runbook="lag-growing",
+        runbook="reliability-stale",
     )]  # fmt: skip
     reliability_copy_skipped: Annotated[Counter, MetricSpec(
         "labelwatch_reliability_copy_skipped_total", "records",
         "Records of labeler-reliability that could not be read, and were passed over.",
         "Above 0: something else writes to the topic, or a newer version of labelwatch does; the log says what.",
-        runbook="worker-stuck",
+        runbook="reliability-stale",
     )]  # fmt: skip
     watch_clock_seconds: Annotated[Gauge, MetricSpec(
         "labelwatch_watch_clock_seconds", "unix seconds",
@@ -181,29 +181,31 @@ class Metrics:
         "labelwatch_rules_in_force", "1",
         "Always 1; the label is the SHA-256 of the rules that WATCH runs. On the worker that runs WATCH.",
         "Other than labelwatch_thresholds_file for more than a minute: the log says rules.refused or rules.not_later.",
-        ("sha256",),
+        ("sha256",), runbook="rules-not-in-force",
     )]  # fmt: skip
     rules_not_running: Annotated[Gauge, MetricSpec(
         "labelwatch_rules_not_running", "rules",
         "Rules in force that do not run at the volume they meet.",
         "Above 0: `labelwatch thresholds check` says which, and why.",
+        runbook="rules-not-in-force",
     )]  # fmt: skip
     rules_refused: Annotated[Counter, MetricSpec(
         "labelwatch_rules_refused_total", "times",
         "Rules that a worker sent or stored, and that WATCH could not use; those before stay.",
         "Above 0: workers of different versions run beside each other, or something else writes to measurements.",
-        runbook="worker-stuck",
+        runbook="rules-not-in-force",
     )]  # fmt: skip
     thresholds_file: Annotated[Gauge, MetricSpec(
         "labelwatch_thresholds_file", "1",
         "Always 1; the label is the SHA-256 of the latest usable file of rules that this worker found.",
         "Different between workers for more than a minute: their files differ.",
-        ("sha256",),
+        ("sha256",), runbook="rules-not-in-force",
     )]  # fmt: skip
     thresholds_refused: Annotated[Gauge, MetricSpec(
         "labelwatch_thresholds_refused", "1",
         "1 while this worker's file of rules cannot be used, as it is now; those before stay in force.",
         "Above 0: the log has thresholds.refused with line and reason; so has `labelwatch thresholds check FILE`.",
+        runbook="rules-not-in-force",
     )]  # fmt: skip
     state_restore_seconds: Annotated[Histogram, MetricSpec(
         "labelwatch_state_restore_seconds", "seconds",

@@ -13,6 +13,8 @@ from detectors.change.seasonal import Seasonal
 from detectors.metrics_registry import METRICS
 from detectors.rule_check import smallest_drop
 from detectors.rule_method import (
+    MOST_OF_FEW,
+    MOST_VALUES,
     CannotPlanError,
     Delay,
     Detecting,
@@ -158,14 +160,19 @@ def _sentence(rule: Rule, found: Detecting, delay: Delay | None, volume: RuleVol
     change = f"a {'drop' if found.direction == 'down' else 'rise'} of {_number(100 * drop)} points in {what}"
     which = f"a fifth of the labelers of {which}" if rule.method == "e_sparse" else which
     if math.isinf(delay.median):
-        most = "12,000" if rule.method == "e_sparse" else "3,000"
-        return f"{change} of {which} will mostly not be seen within {most} {metric.counted}"
+        return f"{change} of {which} will mostly not be seen within {_horizon(rule)} {metric.counted}"
     seen = f"{change} of {which} is expected to be seen after about {_number(delay.median)} {metric.counted}"
+    if math.isinf(delay.most):
+        seen += f" ({_horizon(rule)} are not enough in more than one case of ten)"
     if not volume.busiest_per_minute:
         return f"{seen}, of which there were none"
     minutes = delay.median / volume.busiest_per_minute
     pace = "today's" if volumes.is_real else "an assumed"
     return f"{seen}: {_time(60 * minutes)} at {pace} {_rate(volume.busiest_per_minute, metric.counted)}"
+
+
+def _horizon(rule: Rule) -> str:
+    return f"{MOST_OF_FEW if rule.method == 'e_sparse' else MOST_VALUES:,}"
 
 
 def what_of(rule: Rule) -> str:

@@ -60,17 +60,6 @@ class Detector(Protocol):
         """The whole state; ``method.build(state)`` goes on from there."""
 
 
-class PooledDetector(Detector, Protocol):
-    """A detector that also takes counts, for segments and windows."""
-
-    def update_counts(self, right: int, seen: int, at_ms: int) -> Finding | None:
-        """Take ``right`` of ``seen`` answers whose order does not matter; the time is that of the latest.
-
-        Raises:
-            ValueError: not ``0 <= right <= seen``.
-        """
-
-
 class Method(Protocol):
     """Frozen configuration of a detector."""
 

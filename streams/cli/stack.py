@@ -40,7 +40,7 @@ def _port_option(name: str, default: int, what: str) -> Callable[[Any], Any]:
 Examples:
   labelwatch up                                stay in front; Ctrl-C stops everything
   labelwatch up --detach                       return as soon as both services answer
-  labelwatch up --kafka-port 0 --clickhouse-port 0 --data-dir /tmp/lw
+  labelwatch up --kafka-port 0 --clickhouse-port 0 --data-dir other-stack
 """
 )
 @data_dir_option

@@ -42,7 +42,7 @@ class ExplainedText:
         figures = alert.figures
         if figures is None or (notice == "resolved" and alert.back is None):
             return self._plain.text(alert, notice)
-        facts = self._facts(alert, notice, figures)
+        facts = self._facts(alert, notice, figures, until_ms)
         is_explained = can_be_explained(alert)
         if is_explained:
             facts = with_why(facts, await self._why(question_of(alert, figures, until_ms)))
@@ -67,7 +67,7 @@ class ExplainedText:
                 raise
             return Unexplained(f"finding out took over {self._why_seconds:g} s")
 
-    def _facts(self, alert: Alert, notice: Notice, figures: Figures) -> AlertFacts:
+    def _facts(self, alert: Alert, notice: Notice, figures: Figures, until_ms: int) -> AlertFacts:
         scope, is_over = alert.scope, notice == "resolved"
         now = alert.back if is_over and alert.back is not None else figures
         return AlertFacts(
@@ -82,7 +82,7 @@ class ExplainedText:
             baseline=figures.baseline,
             level=now.level,
             since_ms=figures.since_ms,
-            at_ms=max(figures.since_ms, (alert.resolved_ms if is_over else alert.fired_ms) or alert.began_ms),
+            at_ms=max(figures.since_ms, until_ms),
             answers=now.answers,
             labelers=figures.labelers,
             statistic=figures.statistic,

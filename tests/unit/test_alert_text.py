@@ -75,12 +75,12 @@ def test_the_whole_message() -> None:
         "What to do: Look at their latest answers; pause them if they are bad, and have affected tasks done again. "
         "https://wiki.example/gold\n"
         f"Page: https://watch.example/a?vendor=acme&from={START_MS}\n"
-        "How sure: evidence of 5,210, where 4,032 is enough; odds of about 1,200 to one that it is who is named, "
-        "and no chance.\n"
+        "How sure: evidence of 5,210, where 4,032 is enough; odds of about 1,200 to one that the cause "
+        "named is real, not chance.\n"
         "Affected: 1,097 tasks rest on these labels (query at the end; if it is cut: labelwatch alerts show).\n"
         "Rule: gold-drop (critical)\n"
         "Alert: 1c4b048c409a9ecf\n"
-        "Told by: 1,373 answers, compared with what is now believed of their tasks (92 % to 80 %), "
+        "Judged by: 1,373 answers, compared with what is now believed of their tasks (92 % to 80 %), "
         "because golds are few.\n"
         "Query: \nSELECT 1\nLIMIT 10"
     )
@@ -215,14 +215,22 @@ def test_how_others_did_is_said() -> None:
     said = message(facts(why=summary(Verdict.VENDOR, ("vendor", "acme")), meanwhile=meanwhile)).text
     assert "\nMeanwhile: other vendors on the project are well; a(c)'s other projects got as much worse.\n" in said
     unknown = meanwhile._replace(of_project=Others.UNKNOWN)
-    assert "on the project do not tell (" in message(facts(why=summary(Verdict.UNCLEAR), meanwhile=unknown)).text
+    assert "on the project cannot be compared (" in message(facts(why=summary(Verdict.UNCLEAR), meanwhile=unknown)).text
     pair = summary(Verdict.CLASS_PAIR, ("true_class", "cat"))
     assert "Meanwhile" not in message(facts(why=pair, meanwhile=meanwhile)).text
 
 
+@pytest.mark.parametrize(("statistic", "said"), [(12_345.6, "12,346"), (5_527_000.0, "5,527,000"), (4.25, "4.2")])
+def test_evidence_is_written_as_people_read_numbers(statistic: float, said: str) -> None:
+    assert f"evidence of {said}, where" in message(facts(statistic=statistic)).text
+
+
 def test_odds() -> None:
     why = summary(Verdict.VENDOR, ("vendor", "acme"))
-    assert "odds of about 12 to one that it is who is named" in message(facts(why=why._replace(odds=12.4))).text
+    assert (
+        "odds of about 12 to one that the cause named is real, not chance"
+        in message(facts(why=why._replace(odds=12.4))).text
+    )
     assert "odds of more than a million to one" in message(facts(why=why._replace(odds=1e9))).text
 
 

@@ -126,7 +126,7 @@ class TestServices:
         assert (await sent(service, Text(*page), fired())).verdict == "delivered"
         said = service.shown(wire.sent[0]).replace("\r", "")
         assert len(said) <= service.most
-        needed, _ = kept.split("Told by: ")
+        needed, _ = kept.split("Judged by: ")
         assert all(line in said for line in needed.splitlines())
 
     async def test_200_with_a_refusal_in_it_is_not_delivered(self, name: str, wire: Wire) -> None:

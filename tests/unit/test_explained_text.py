@@ -123,8 +123,9 @@ async def test_told_again_it_is_explained_by_all_answers_until_then() -> None:
     book.take(batch(verdict(1, of=rule(severity="critical"))))
     again = book.take(batch(clock=T0 + 4 * HOUR))[-1]
     assert again.notice == "repeat"
-    await ExplainedText(cells)(again.alert, again.notice)
+    text = await ExplainedText(cells)(again.alert, again.notice)
     assert cells.asked[0].at_ms == T0 + 4 * HOUR
+    assert " UTC (4 h" in text.body, "so long it lasts by now"
 
 
 class Slow(Counted):
