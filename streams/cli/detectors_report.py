@@ -34,6 +34,10 @@ def as_table(
             f" Delays in answers, from a drop after {BEFORE} to {BEFORE + SPREAD} answers, missed: not"
             f" within {HORIZON:,}."
         )
+    shown = {of_method[0].method for of_method in rows}
+    if away := [name for name in ("adwin", "page_hinkley", "kswin") if name not in shown]:
+        caption += f" Not calibrated for this budget: {', '.join(away)}."
+    caption += " Of hours, and of many labelers: python -m benchmarks.rule_budgets, few_labelers."
     table = Table(caption=caption, caption_justify="left")
     table.add_column("method")
     for heading in ("runs", "ARL", "false per\n1,000"):

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from streams import cli
 from streams.settings import CONFIG_VARIABLE
+from streams.thresholds import SHIPPED
 
 GOLD = """version: 1
 rules:
@@ -102,6 +103,13 @@ def test_assumed_volumes_are_said_plainly(folder: Path) -> None:
     assert "ASSUMED volumes, not yours (cannot reach ClickHouse at http://127.0.0.1:9" in result.output
     assert "nothing to go by" in result.output  # nobody assumes a project x
     assert not report(folder / "t.yaml", "--offline")["volumes"]["is_real"]
+
+
+def test_what_is_often_not_seen_at_all_is_said() -> None:
+    said = run(SHIPPED, "--offline").output
+    labelers = said[said.index("labeler-gold-accuracy") : said.index("labeler-constant-answers")]
+    assert "(3,000 are not enough in more than one case of ten): " in labelers
+    assert said.count("not enough") < 8, "and nothing of those that are"
 
 
 def test_one_budget_for_all_labelers(folder: Path) -> None:

@@ -66,6 +66,7 @@ def test_people_get_one_table() -> None:
     assert result.exit_code == 0
     for text in ("e-SR", "CUSUM that knows .70", "ADWIN, River's defaults", "to .7", "budget: 5.000 false alarms"):
         assert text in result.stdout
+    assert "Not calibrated for this budget: adwin, page_hinkley, kswin." in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize(
