@@ -59,13 +59,14 @@ format: $(VENV)/.dev ## Rewrite to house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.bench ## The figures of the README's tables (truth: with the sets in LABELWATCH_DATA)
-	$(BIN)/python -m benchmarks.transport
+bench: $(VENV)/.bench ## The figures of README and docs (with the public sets in LABELWATCH_DATA)
+	$(BIN)/python -m benchmarks.transport --messages 60000
 	$(BIN)/python -m benchmarks.truth
 	$(BIN)/python -m benchmarks.handling_time
 	$(BIN)/python -m benchmarks.capacity
 	$(BIN)/python -m benchmarks.detection
 	$(BIN)/python -m benchmarks.few_labelers
+	$(BIN)/python -m benchmarks.pooled_drop
 	$(BIN)/python -m benchmarks.spreads
 	$(BIN)/python -m benchmarks.crews
 	$(BIN)/python -m benchmarks.captions

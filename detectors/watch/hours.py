@@ -88,7 +88,11 @@ class AlphaTally:
     """
 
     def __init__(self, state: list[Any] | None = None) -> None:
-        compared, labels = state or [[], []]
+        if (
+            not state or len(state) != 2
+        ):  # kept in three parts before kinds of work were told apart: the hour begins anew
+            state = [[], []]
+        compared, labels = state
         self._compared: dict[Work, list[float]] = {
             (project, task_type): [differ, seen] for project, task_type, differ, seen in compared
         }

@@ -42,3 +42,4 @@ def test_alpha_is_of_each_kind_of_work() -> None:
         tally.add(answer(number, label=label, peers=1, peers_agreeing=number // 4 % 2), (work, "t"))
     assert tally.value() == pytest.approx(1.0 - 0.5 / (20 / 39))
     assert AlphaTally(tally.dump()).value() == tally.value()
+    assert AlphaTally([12.0, 40, {"cat": 40}]).value() is None, "of an earlier version"
