@@ -88,11 +88,8 @@ class AlphaTally:
     """
 
     def __init__(self, state: list[Any] | None = None) -> None:
-        if (
-            not state or len(state) != 2
-        ):  # kept in three parts before kinds of work were told apart: the hour begins anew
-            state = [[], []]
-        compared, labels = state
+        # Three parts were kept before kinds of work were told apart: such an hour begins anew.
+        compared, labels = state if state and len(state) == 2 else [[], []]
         self._compared: dict[Work, list[float]] = {
             (project, task_type): [differ, seen] for project, task_type, differ, seen in compared
         }
