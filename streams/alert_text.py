@@ -46,7 +46,7 @@ class AlertFacts:
     """Since the change, in the metric's unit; of a resolved alert the level now. None: nothing comes any more."""
     since_ms: int
     at_ms: int
-    """Event time of what this message is about: when it was found, or was over."""
+    """Event time up to which this message speaks: when it was found, is told again, or was over."""
     answers: int
     """Values that the level rests on; of a resolved alert none if those whom it is about are not at work any more."""
     labelers: int | None = None

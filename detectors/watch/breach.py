@@ -118,7 +118,10 @@ class Breach:
 
     def miss(self, now_ms: int) -> End | None:
         """Others are at work: after a day without those whom it is about, the scope is well."""
-        return "recovered" if now_ms - self.heard_ms >= AWAY_MS else None
+        if now_ms - self.heard_ms < AWAY_MS:
+            return None
+        self.well_total, self.well = 0.0, 0  # what they gave before they left is not why
+        return "recovered"
 
     def see(self, value: float, now_ms: int, weight: float = 1.0) -> End | Literal["lasts"] | None:
         """Take a value that came after the finding: how the breach ends, or that it lasts, where that is known by now.

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from detectors.watch.breach import AWAY_MS
+from detectors.change.finding import Finding
+from detectors.watch.breach import AWAY_MS, Breach
 from schemas.measurements import LateTruth
 from schemas.verdicts import Verdict
 from tests.measured import MINUTE_MS, START_MS, answer, batch, kinds, rule, watching
@@ -54,6 +55,18 @@ def test_it_is_over_a_day_after_they_left() -> None:
     said = story(leave=True)
     assert kinds(said) == ["breach", "recovered"]
     assert minute_of(BACK) + AWAY_MS - 3_600_000 < said[-1].at_ms < minute_of(BACK) + AWAY_MS + 3_600_000
+    assert said[-1].figures is not None
+    assert said[-1].figures.answers == 0, "nothing says that they are well"
+
+
+def test_what_they_gave_before_they_left_does_not_say_that_they_are_well() -> None:
+    finding = Finding(0, "down", 4_300.0, 4_270.0, 0.92, 0.70, since_ms=-60_000, answers=40, labelers=("ann",))
+    breach = Breach.of(finding, drop=0.1, resolve_after_ms=1_800_000)
+    assert [breach.see(1.0, minute) for minute in range(3)] == [None] * 3
+    assert breach.since_well() == (1.0, 3)
+    assert breach.miss(AWAY_MS) is None
+    assert breach.miss(AWAY_MS + 2) == "recovered"
+    assert breach.since_well()[1] == 0
 
 
 @pytest.mark.parametrize(("labeler", "is_withdrawn"), [("ann", True), ("bob", False)])
